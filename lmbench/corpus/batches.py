@@ -1,0 +1,127 @@
+"""Token ids -> ``Tokens`` (one flat array) -> ``Batch`` (padded rows) -> training rows.
+
+::
+
+    Tokens.ids   </s> the cat sat </s> it slept </s>          one array, one boundary symbol
+    sentence     </s> the cat sat </s>                        a row of a Batch: history + events
+    targets       -    x   x   x    x                         column 0 is never an event
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lmbench.errors import CorpusError
+
+if TYPE_CHECKING:
+    from lmbench.corpus.tokenizers import Tokenizer
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """One split as a flat array, and the tokenizer that made it.
+
+    ``ids``: int32 (N,), ``</s> w w </s> w </s>``: opens and ends with the boundary (id 0). Every
+    id but the first is an event, so N - 1 events. ``tokenizer``: text <-> ids.
+    """
+
+    ids: np.ndarray
+    tokenizer: Tokenizer
+
+    def __post_init__(self) -> None:
+        if self.ids.ndim != 1 or len(self.ids) < 2 or self.ids[0] != 0 or self.ids[-1] != 0:
+            raise CorpusError("A token array must hold at least one unit between two boundaries (id 0).")
+
+    @property
+    def events(self) -> int:
+        """Number of predicted tokens, boundaries included."""
+        return len(self.ids) - 1
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V, boundary included."""
+        return len(self.tokenizer.vocabulary)
+
+    @cached_property
+    def ends(self) -> np.ndarray:
+        """int64 (S,): position in ``ids`` of the boundary that ends each unit."""
+        return np.flatnonzero(self.ids[1:] == 0) + 1
+
+    @property
+    def unknowns(self) -> int:
+        """Events that are ``<unk>``."""
+        unknown = self.tokenizer.vocabulary.unknown
+        return 0 if unknown is None else int((self.ids == unknown).sum())
+
+    def rows(self) -> list[np.ndarray]:
+        """Each unit with the boundary before and after it, as views: S arrays of int32."""
+        starts = np.concatenate(([0], self.ends[:-1]))
+        return [self.ids[a : b + 1] for a, b in zip(starts, self.ends, strict=True)]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of token ids, right-padded, and which of them are asked for.
+
+    ``ids``: int64 (B, T), padded with 0. ``targets``: bool (B, T), True where a log probability is
+    wanted; column 0 is history only. ``lengths``: int64 (B,), tokens of each row before the padding.
+    """
+
+    ids: np.ndarray
+    targets: np.ndarray
+    lengths: np.ndarray
+
+    @classmethod
+    def of(cls, rows: Sequence[np.ndarray], targets: Sequence[np.ndarray] | None = None) -> Batch:
+        """Pad ``rows`` of ids; by default every token but the first of a row is a target.
+
+        >>> Batch.of([np.array([0, 5, 0]), np.array([0, 7, 8, 0])]).targets.sum()
+        np.int64(5)
+        """
+        lengths = np.array([len(row) for row in rows], np.int64)
+        shape = (len(rows), int(lengths.max()) if len(rows) else 0)
+        ids, wanted = np.zeros(shape, np.int64), np.zeros(shape, bool)
+        for b, row in enumerate(rows):
+            ids[b, : len(row)] = row
+            wanted[b, : len(row)] = True if targets is None else targets[b]
+        wanted[:, :1] = False
+        return cls(ids, wanted, lengths)
+
+    @classmethod
+    def of_prefixes(cls, prefixes: Sequence[np.ndarray]) -> Batch:
+        """Rows whose next token is asked for (``next_log_probs``): no targets inside them.
+
+        Each prefix opens with the boundary: ``[0]`` is the start of a sentence.
+        """
+        return cls.of(prefixes, [np.zeros(len(prefix), bool) for prefix in prefixes])
+
+    def last(self) -> np.ndarray:
+        """int64 (B,): the column of each row's last token."""
+        return self.lengths - 1
+
+
+def contiguous_rows(tokens: Tokens, rows: int) -> np.ndarray:
+    """Cut the stream into ``rows`` long rows of equal length: int64 (rows, L).
+
+    The remainder (fewer than ``rows`` tokens) is dropped for training only; scoring never drops.
+    Row r ends with the token that row r + 1 begins with, so no event is lost between them.
+    """
+    rows = max(1, min(rows, tokens.events))
+    length = tokens.events // rows
+    starts = np.arange(rows)[:, None] * length
+    return tokens.ids[starts + np.arange(length + 1)[None, :]].astype(np.int64)
+
+
+def windows(tokens: Tokens, length: int, rows: int, order: np.ndarray, offset: int = 0) -> Iterator[np.ndarray]:
+    """Windows of ``length`` events as int64 (rows, length + 1), visited in the given ``order``.
+
+    ``order`` permutes the ``(events - offset) // length`` windows that start at ``offset``.
+    """
+    for first in range(0, len(order) - rows + 1, rows):
+        starts = offset + order[first : first + rows, None] * length
+        yield tokens.ids[starts + np.arange(length + 1)[None, :]].astype(np.int64)

@@ -1,0 +1,340 @@
+"""Text <-> ids: word, character, byte and byte-pair tokenizers behind one interface.
+
+A *unit* is the text between two boundaries: a sentence, or a whole document where lines are mere
+text. ``encode`` turns many units into one flat array at C speed; NUL, which no text may hold, marks
+the boundaries on the way. All vocabularies come from the training split alone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from lmbench import specification
+from lmbench.corpus.batches import Tokens
+from lmbench.corpus.vocabulary import UNKNOWN, Vocabulary
+from lmbench.errors import CorpusError, UsageError, unknown_name
+
+NUL = "\0"
+HAN = r"\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+# In Chinese text a token is one character, or a whole run of Latin letters and digits.
+HAN_TOKEN = re.compile(r"[0-9A-Za-z\u00c0-\u024f\uff10-\uff19\uff21-\uff3a\uff41-\uff5a]+|\s|.")
+HAN_RUN = re.compile(f"[{HAN}]+")
+
+
+class Tokenizer(ABC):
+    """Text <-> ids. ``encode(units)`` is flat and fast; ``decode(ids)`` undoes it where it can.
+
+    ``vocabulary``: types <-> ids. ``spec``: the specification that names this tokenizer, with every
+    automatic choice written out. ``is_lossless`` says whether a given text survives the round trip:
+    only then are bits per character or byte comparable with other tokenizers.
+    """
+
+    kind: ClassVar[str]
+    Config: ClassVar[type]
+
+    def __init__(self, config: Any, vocabulary: Vocabulary) -> None:
+        self.config, self.vocabulary = config, vocabulary
+
+    @classmethod
+    @abstractmethod
+    def train(cls, units: Sequence[str], config: Any) -> Self:
+        """Build the vocabulary from the ``units`` of the training split."""
+
+    @abstractmethod
+    def _ids(self, units: Sequence[str]) -> np.ndarray:
+        """int32 ids of all units, a boundary (0) between each two."""
+
+    @abstractmethod
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ``ids`` that hold no boundary."""
+
+    @property
+    def spec(self) -> str:
+        return specification.describe(self.kind, self.config)
+
+    def encode(self, units: Sequence[str]) -> Tokens:
+        """``</s> unit </s> unit </s>``: one boundary before the first and one after each unit."""
+        if not units:
+            raise CorpusError("There is no text to encode: not one sentence was given.")
+        body = self._ids(units)
+        ids = np.zeros(len(body) + 2, np.int32)
+        ids[1:-1] = body
+        if int((ids == 0).sum()) != len(units) + 1:
+            raise CorpusError("The text holds a NUL character, which marks boundaries here. Remove it.")
+        return Tokens(ids, self)
+
+    def tokens(self, ids: Iterable[int]) -> list[str]:
+        """The written form of each id, for display."""
+        return [self.vocabulary.types[i] for i in ids]
+
+    def is_lossless(self, units: Sequence[str], encoded: Tokens) -> bool:
+        """Whether decoding gives the text back: no ``<unk>`` hides text, no white space is lost."""
+        rows = (row[1:-1] for row in encoded.rows())
+        return all(self.decode(row) == unit for row, unit in zip(rows, units, strict=True))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything that ``from_dict`` needs, as JSON values."""
+        counts = self.vocabulary.counts
+        return {
+            "kind": self.kind,
+            "config": asdict(self.config),
+            "types": list(self.vocabulary.types),
+            "counts": None if counts is None else counts.tolist(),
+        }
+
+    @classmethod
+    def _restore(cls, state: Mapping[str, Any]) -> Self:
+        types = tuple(state["types"])
+        counts = None if state["counts"] is None else np.asarray(state["counts"], np.int64)
+        unknown = 1 if len(types) > 1 and types[1] == UNKNOWN else None
+        return cls(cls.Config(**state["config"]), Vocabulary(types, unknown, counts))
+
+
+@dataclass(frozen=True)
+class WordConfig:
+    """How text becomes words."""
+
+    min_count: int | None = None
+    """Types seen fewer times in the training split become <unk>; by default 1 where the text
+    brings its own <unk>, else 2, so that <unk> is trained."""
+    size: int | None = None
+    """At most so many types, </s> and <unk> included; None for no limit."""
+    lower: bool = False
+    """Lower-case everything first."""
+    han: bool | None = None
+    """Chinese units: each character is a token, runs of Latin letters and digits stay whole. By
+    default where the training text is written in Chinese without spaces between words."""
+
+
+class WordTokenizer(Tokenizer):
+    """Words between ASCII white space; in unsegmented Chinese text, characters.
+
+    >>> t = WordTokenizer.train(["the cat sat", "the cat slept"], WordConfig(min_count=1))
+    >>> t.encode(["the cat"]).ids
+    array([0, 3, 2, 0], dtype=int32)
+    >>> t.decode([3, 2])
+    'the cat'
+    """
+
+    kind = "word"
+    Config = WordConfig
+
+    @classmethod
+    def train(cls, units: Sequence[str], config: WordConfig) -> Self:
+        han = is_unsegmented_han(units) if config.han is None else config.han
+        config = WordConfig(config.min_count, config.size, config.lower, han)
+        counts = Counter(_words(units, config))
+        counts.pop(NUL, None)
+        least = config.min_count or (1 if UNKNOWN in counts else 2)
+        config = WordConfig(least, config.size, config.lower, han)
+        return cls(config, Vocabulary.from_counts(counts, min_count=least, size=config.size))
+
+    @cached_property
+    def _table(self) -> dict[str, int]:
+        return {**self.vocabulary.ids, NUL: 0}
+
+    def _ids(self, units: Sequence[str]) -> np.ndarray:
+        words = _words(units, self.config)
+        table = self._table
+        found = list(map(table.get, words))
+        if None in found:
+            found = [1 if i is None else i for i in found]
+        return np.array(found, np.int32)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        types = self.vocabulary.types
+        return ("" if self.config.han else " ").join([types[i] for i in ids])
+
+    def is_lossless(self, units: Sequence[str], encoded: Tokens) -> bool:
+        written = sum(word == UNKNOWN for word in _words(units, self.config))
+        return encoded.unknowns == written and super().is_lossless(units, encoded)
+
+
+def _words(units: Sequence[str], config: WordConfig) -> list[str]:
+    """All words of all units, NUL between units."""
+    text = (NUL if config.han else f" {NUL} ").join(units)
+    if config.lower:
+        text = text.lower()
+    if config.han:
+        return HAN_TOKEN.findall(text)
+    # Only ASCII white space separates words, as in KenLM: a no-break space is part of a word.
+    return text.split() if text.isascii() else [w.decode() for w in text.encode().split()]
+
+
+def is_unsegmented_han(units: Sequence[str], sample: int = 200_000) -> bool:
+    """Whether the text is mostly Chinese characters in runs too long to be single words."""
+    text = "\n".join(units[: max(1, sample // 20)])[:sample]
+    runs = HAN_RUN.findall(text)
+    han = sum(map(len, runs))
+    visible = len(text) - len(re.findall(r"\s", text))
+    return bool(runs) and han > 0.3 * visible and han / len(runs) > 3
+
+
+@dataclass(frozen=True)
+class CharConfig:
+    """How text becomes characters."""
+
+    min_count: int = 1
+    """Characters seen fewer times in the training split become <unk>."""
+    size: int | None = None
+    """At most so many types, </s> and <unk> included; None for no limit."""
+
+
+class CharTokenizer(Tokenizer):
+    """One Unicode code point a token; characters not in the training split are ``<unk>``."""
+
+    kind = "char"
+    Config = CharConfig
+
+    @classmethod
+    def train(cls, units: Sequence[str], config: CharConfig) -> Self:
+        points, counts = np.unique(_code_points(units), return_counts=True)
+        seen = {chr(p): int(c) for p, c in zip(points, counts, strict=True) if p != 0}
+        return cls(config, Vocabulary.from_counts(seen, min_count=config.min_count, size=config.size))
+
+    @cached_property
+    def _table(self) -> np.ndarray:
+        table = np.ones(0x110000, np.int32)
+        for character, i in self.vocabulary.ids.items():
+            if i > 1:
+                table[ord(character)] = i
+        table[0] = 0
+        return table
+
+    def _ids(self, units: Sequence[str]) -> np.ndarray:
+        return self._table[_code_points(units)]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        types = self.vocabulary.types
+        return "".join([types[i] for i in ids])
+
+
+def _code_points(units: Sequence[str]) -> np.ndarray:
+    return np.frombuffer(NUL.join(units).encode("utf-32-le"), np.uint32)
+
+
+@dataclass(frozen=True)
+class ByteConfig:
+    """Bytes have nothing to configure."""
+
+
+class ByteTokenizer(Tokenizer):
+    """The UTF-8 bytes of the text. V is 256: byte 0, which text never holds, is the boundary."""
+
+    kind = "byte"
+    Config = ByteConfig
+
+    @classmethod
+    def train(cls, units: Sequence[str], config: ByteConfig) -> Self:
+        counts = np.bincount(np.frombuffer(NUL.join(units).encode(), np.uint8), minlength=256)
+        counts[0] = 0
+        return cls(config, Vocabulary(("</s>", *(f"<0x{b:02X}>" for b in range(1, 256))), None, counts))
+
+    def _ids(self, units: Sequence[str]) -> np.ndarray:
+        return np.frombuffer(NUL.join(units).encode(), np.uint8).astype(np.int32)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        return bytes(ids).decode("utf-8", "replace")
+
+    def tokens(self, ids: Iterable[int]) -> list[str]:
+        return [chr(i) if 32 <= i < 127 else self.vocabulary.types[i] for i in ids]
+
+
+@dataclass(frozen=True)
+class BPEConfig:
+    """How byte-pair merges are learned."""
+
+    size: int = 4096
+    """Types in all: the boundary, 256 bytes and the merges learned from the training split."""
+
+
+class BPETokenizer(Tokenizer):
+    """Byte-level byte-pair encoding (Sennrich et al. 2016), trained with Hugging Face ``tokenizers``.
+
+    Every text can be written and read back, so there is no ``<unk>``.
+    """
+
+    kind = "bpe"
+    Config = BPEConfig
+
+    def __init__(self, config: BPEConfig, vocabulary: Vocabulary, model: str) -> None:
+        from tokenizers import Tokenizer as HuggingFaceTokenizer
+
+        super().__init__(config, vocabulary)
+        self._model = HuggingFaceTokenizer.from_str(model)
+
+    @classmethod
+    def train(cls, units: Sequence[str], config: BPEConfig) -> Self:
+        from tokenizers import Tokenizer as HuggingFaceTokenizer
+        from tokenizers import decoders, models, pre_tokenizers, trainers
+
+        if config.size < 257:
+            raise UsageError(f"bpe needs a size of at least 257 (256 bytes and the boundary), not {config.size}.")
+        bpe = HuggingFaceTokenizer(models.BPE())
+        bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        bpe.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=config.size - 1, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        )
+        bpe.train_from_iterator(units, trainer)
+        return cls(config, cls._vocabulary(bpe), bpe.to_str())
+
+    @staticmethod
+    def _vocabulary(model: Any) -> Vocabulary:
+        # The library's ids are shifted by one: 0 is our boundary, which it need not know.
+        return Vocabulary(("</s>", *(model.id_to_token(i) for i in range(model.get_vocab_size()))), None)
+
+    def _ids(self, units: Sequence[str]) -> np.ndarray:
+        parts: list[int] = []
+        for number, encoding in enumerate(self._model.encode_batch_fast(units, add_special_tokens=False)):
+            if number:
+                parts.append(-1)
+            parts.extend(encoding.ids)
+        return np.array(parts, np.int32) + 1
+
+    def decode(self, ids: Iterable[int]) -> str:
+        return self._model.decode([int(i) - 1 for i in ids], skip_special_tokens=False)
+
+    def tokens(self, ids: Iterable[int]) -> list[str]:
+        return ["</s>" if i == 0 else self.decode([i]) for i in ids]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**super().to_dict(), "types": None, "counts": None, "model": json.loads(self._model.to_str())}
+
+    @classmethod
+    def _restore(cls, state: Mapping[str, Any]) -> Self:
+        from tokenizers import Tokenizer as HuggingFaceTokenizer
+
+        model = json.dumps(state["model"])
+        return cls(cls.Config(**state["config"]), cls._vocabulary(HuggingFaceTokenizer.from_str(model)), model)
+
+
+TOKENIZERS: dict[str, type[Tokenizer]] = {
+    t.kind: t for t in (WordTokenizer, CharTokenizer, ByteTokenizer, BPETokenizer)
+}
+
+
+def train_tokenizer(spec: str, units: Sequence[str]) -> Tokenizer:
+    """The tokenizer that ``spec`` names (``word``, ``char``, ``byte``, ``bpe:size=8000``), trained on ``units``.
+
+    Raises UsageError for a name or setting that does not exist.
+    """
+    name, settings = specification.parse(spec)
+    if name not in TOKENIZERS:
+        raise unknown_name("tokenizer", name, TOKENIZERS)
+    kind = TOKENIZERS[name]
+    return kind.train(units, specification.configure(name, kind.Config, settings))
+
+
+def tokenizer_from_dict(state: Mapping[str, Any]) -> Tokenizer:
+    """The tokenizer that ``Tokenizer.to_dict`` described."""
+    return TOKENIZERS[state["kind"]]._restore(state)

@@ -1,0 +1,54 @@
+"""What went wrong -> one paragraph a user can act on.
+
+::
+
+    LmbenchError               anything this package raises on purpose
+    |-- UsageError             a name, key, value or option that cannot be (also a ValueError)
+    |-- CorpusError            text that cannot be found, read, decoded or split
+    |-- ModelError             a model that cannot be built, fitted, saved or loaded
+    |   `-- TrainingError      a fit that broke off: divergence, out of memory, no data
+    `-- ResultsError           a run folder that cannot be written, read or resumed
+
+Every message says what was asked, what was found and where, and what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LmbenchError(Exception):
+    """Root of the tree; the command line prints its message and exits with status 2."""
+
+
+class UsageError(LmbenchError, ValueError):
+    """A name, key, value or option that cannot be."""
+
+
+class CorpusError(LmbenchError):
+    """Text that cannot be found, read, decoded or split."""
+
+
+class ModelError(LmbenchError):
+    """A model that cannot be built, fitted, saved or loaded."""
+
+
+class TrainingError(ModelError):
+    """A fit that broke off: divergence, out of memory, no data."""
+
+
+class ResultsError(LmbenchError):
+    """A run folder that cannot be written, read or resumed."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """The error for a ``name`` that is none of the ``known`` ones, with the nearest of them.
+
+    >>> str(unknown_name("model", "lsmt", ["lstm", "gpt"]))
+    "There is no model 'lsmt'. Did you mean 'lstm'? Known: gpt, lstm."
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    return UsageError(f"There is no {kind} '{name}'.{hint} Known: {', '.join(names)}.")

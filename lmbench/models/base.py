@@ -1,0 +1,106 @@
+"""Batch -> log probabilities: the one contract every model keeps.
+
+In words. A model is asked for ``ln p(ids[b, t] | what it may see of row b)`` wherever ``targets[b, t]``
+holds, and answers with an array of the same shape, 0 elsewhere. Rows do not influence each other;
+padding and the order of rows do not matter. A model that reads to the left never sees the future, and
+its next-token distribution sums to one. Nothing outside ``scoring/scorer.py`` batches, sorts or sums.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
+
+import numpy as np
+
+from lmbench.corpus.batches import Batch, Tokens
+from lmbench.corpus.tokenizers import Tokenizer, tokenizer_from_dict
+from lmbench.errors import ModelError
+from lmbench.training.budget import Budget, FitReport, Progress
+from lmbench.training.checkpoints import Checkpoints, write_json
+
+Context = Literal["sentence", "stream"]
+MODEL_FILE = "model.json"
+
+
+@runtime_checkable
+class LanguageModel(Protocol):
+    """What can be scored. See the module docstring for the contract in words."""
+
+    kind: ClassVar[str]
+    """Registered name of the family."""
+    tokenizer: Tokenizer
+    """Text <-> ids, and the Vocabulary behind it."""
+    reads: Literal["left", "both"]
+    """``left``: causal; ``both``: masked, sees both sides."""
+    max_context: int | None
+    """Tokens of history it can use; None for unlimited."""
+    context: Context
+    """The context policy it is scored under unless told otherwise: ``sentence`` where its history never
+    crosses a boundary, ``stream`` where it runs on."""
+    normalized: bool
+    """Whether its probabilities sum to one; if not, it is never ranked by perplexity."""
+
+    @property
+    def parameters(self) -> int:
+        """Size: trained numbers, or stored n-grams."""
+
+    def log_probs(self, batch: Batch) -> np.ndarray:
+        """float (B, T), nats: ``ln p`` of each target, 0 elsewhere."""
+
+    def next_log_probs(self, prefixes: Batch) -> np.ndarray:
+        """float (B, V), nats: the distribution after each row's last token (``reads == "left"`` only)."""
+
+    def save(self, directory: Path) -> None:
+        """Write the model and its tokenizer into ``directory``."""
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """Read what ``save`` wrote."""
+
+
+@runtime_checkable
+class Trainable(LanguageModel, Protocol):
+    """A model that learns from tokens. ``Config`` is its frozen dataclass; ``config`` the one in use."""
+
+    Config: ClassVar[type]
+    config: Any
+
+    def fit(
+        self,
+        train: Tokens,
+        valid: Tokens,
+        budget: Budget | None = None,
+        progress: Progress | None = None,
+        checkpoints: Checkpoints | None = None,
+    ) -> FitReport:
+        """Learn from ``train``, choose on ``valid``, stop within ``budget``; take ``train.tokenizer`` over.
+
+        With ``checkpoints`` the state is kept there while training, and a fit that was cut off goes on
+        from it.
+        """
+
+
+def write_model(directory: Path, model: LanguageModel, state: dict[str, Any]) -> None:
+    """Write ``model.json``: kind, tokenizer, and whatever ``state`` (JSON values) the family keeps."""
+    from lmbench import __version__
+
+    directory.mkdir(parents=True, exist_ok=True)
+    content = {"kind": model.kind, "version": __version__, "tokenizer": model.tokenizer.to_dict(), **state}
+    write_json(directory / MODEL_FILE, content)
+
+
+def read_model(directory: Path) -> tuple[Tokenizer, dict[str, Any]]:
+    """Read ``model.json``: the tokenizer and the rest. Raises ModelError where it is missing or damaged."""
+    path = Path(directory) / MODEL_FILE
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+        return tokenizer_from_dict(state["tokenizer"]), state
+    except FileNotFoundError:
+        raise ModelError(
+            f"{directory} holds no saved model: there is no {MODEL_FILE} in it. "
+            "Name a folder that lmbench train or lmbench run wrote."
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path} is not a saved model of lmbench, or it is damaged: {error}.") from None

@@ -1,0 +1,65 @@
+"""``"lstm:hidden=650"`` -> a model object; a folder -> the model kept in it.
+
+Names resolve lazily: nothing heavy is imported before a model is built. Other packages add families
+through the entry-point group ``lmbench.models`` (name = "module:Class").
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from lmbench import specification
+from lmbench.errors import UsageError, unknown_name
+from lmbench.models.base import LanguageModel, Trainable, read_model
+
+MODELS: dict[str, str] = {
+    "uniform": "lmbench.models.uniform:Uniform",
+    "source": "lmbench.models.source:Source",
+    "ngram": "lmbench.models.ngram.model:NGram",
+    "lstm": "lmbench.models.recurrent:LSTM",
+    "gpt": "lmbench.models.gpt:GPT",
+}
+
+
+def names() -> dict[str, str]:
+    """Every registered family: name -> "module:Class", those of other packages included."""
+    others = {point.name: point.value for point in entry_points(group="lmbench.models")}
+    return {**others, **MODELS}
+
+
+def family(name: str) -> type[Any]:
+    """The class registered under ``name``. Raises UsageError with the nearest name otherwise."""
+    known = names()
+    if name not in known:
+        raise unknown_name("model", name, known)
+    module, _, attribute = known[name].partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def create(spec: str, defaults: Mapping[str, Any] | None = None) -> Trainable:
+    """A new, unfitted model from ``name:key=value:...``.
+
+    ``defaults`` (such as seed and device) apply where the family has such a setting and ``spec`` does
+    not give it. Raises UsageError for a name, key or value that cannot be.
+    """
+    name, settings = specification.parse(spec)
+    kind = family(name)
+    if not hasattr(kind, "Config"):
+        raise UsageError(
+            f"'{name}' is not trained, so it cannot be created by name: a run on a corpus "
+            "sampled from a grammar shows it by itself."
+        )
+    has = {field.name for field in dataclasses.fields(kind.Config)}
+    given = {key: value for key, value in (defaults or {}).items() if key in has and key not in settings}
+    return kind(specification.configure(name, kind.Config, {**given, **settings}))
+
+
+def load(directory: str | Path) -> LanguageModel:
+    """The model that was saved in ``directory``. Raises ModelError where there is none."""
+    _, state = read_model(Path(directory))
+    return family(state["kind"]).load(Path(directory))

@@ -1,0 +1,211 @@
+"""Model + text -> ``Scores``: plans rows, batches them, restores the order, sums in float64.
+
+Context policy, drawn. Either way the same events (x) are scored, each exactly once::
+
+    sentence   </s> a b c </s>        one row a unit: history starts at the boundary
+                     x x x   x
+    stream     </s> a b c </s> d e </s> f ...       one row: history runs on across boundaries
+                     x x x   x  x x   x  x
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lmbench.corpus.batches import Batch, Tokens
+from lmbench.corpus.text import Corpus, Split
+from lmbench.errors import ModelError
+from lmbench.models.base import Context, LanguageModel
+
+BLOCK = 1000
+"""Events in a block of running text, the resampling unit where there are no sentences."""
+CELLS = 1 << 15
+"""Padded cells (B x T) in a batch unless the caller sets a batch size."""
+FLAT = 1 << 20
+"""Events in a row of joined units, for models whose history never crosses a boundary."""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The settings without which a number means nothing. ``str()`` gives the one-line form."""
+
+    corpus: str
+    corpus_sha256: str
+    split: str
+    unit: str
+    vocabulary: int
+    vocabulary_sha256: str
+    unknown_rate: float
+    context: Context
+    events: int
+    seed: int | None
+    version: str
+
+    @property
+    def comparable(self) -> tuple[Any, ...]:
+        """Two numbers stand in one ranking only when this is equal: they predict the same events."""
+        return (self.corpus_sha256, self.split, self.unit, self.vocabulary_sha256, self.events)
+
+    def __str__(self) -> str:
+        seed = "" if self.seed is None else f"|seed:{self.seed}"
+        return (
+            f"ppl|corpus:{self.corpus}@{self.corpus_sha256[:7]}|split:{self.split}|unit:{self.unit}"
+            f"|vocab:{self.vocabulary}@{self.vocabulary_sha256[:4]}|unk:{100 * self.unknown_rate:.1f}%"
+            f"|eos:yes|context:{self.context}|events:{self.events}{seed}|v:{self.version}"
+        )
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Sums, never means, so that every statistic can be redone.
+
+    Per segment (a sentence; a block of at most 1000 events of a document), arrays (S,): ``nats`` float64,
+    the sum of -ln p; ``events`` and ``unknowns`` int64. Per unit (a sentence or document), int64 (U,):
+    ``words`` (white-space separated), ``characters`` and ``bytes`` (UTF-8), the newline that ends a sentence
+    included. ``token_nats``: float64 (events,), -ln p of each token in order. ``lossless``: whether the
+    tokens give the text back, so that bits per character and byte are lawful.
+    """
+
+    nats: np.ndarray
+    events: np.ndarray
+    unknowns: np.ndarray
+    words: np.ndarray
+    characters: np.ndarray
+    bytes: np.ndarray
+    token_nats: np.ndarray
+    tokens: Tokens
+    lossless: bool
+    normalized: bool
+    signature: Signature
+
+
+def score(
+    model: LanguageModel,
+    text: Corpus | Split | Sequence[str] | str,
+    split: str = "test",
+    *,
+    context: Context | None = None,
+    batch_size: int | None = None,
+) -> Scores:
+    """Score every token of ``text`` once.
+
+    ``text``: a corpus (its ``split`` is scored), a split, sentences, or one sentence. ``context``: the policy,
+    by default the model's own for a corpus and ``sentence`` for loose sentences. ``batch_size``: rows in a batch,
+    by default as many as fit 32,768 padded cells. Raises ModelError where the model gives anything but a number.
+    """
+    part, name, checksum = _resolve(text, split)
+    units = part.units
+    tokens = model.tokenizer.encode(units)
+    policy: Context = context or (model.context if isinstance(text, (Corpus, Split)) else "sentence")
+    token_nats = -token_log_probs(model, tokens, policy, batch_size)
+    if not np.isfinite(token_nats).all():
+        where = int(np.flatnonzero(~np.isfinite(token_nats))[0])
+        raise ModelError(
+            f"{model.kind} gave no finite log probability for event {where} of {part.name} "
+            f"('{model.tokenizer.tokens(tokens.ids[where + 1 : where + 2])[0]}'): it cannot be scored on this text."
+        )
+    ends = _segment_ends(tokens.ends, part.line)
+    lines = part.line == "sentence"
+    unknown = model.tokenizer.vocabulary.unknown
+    hidden = np.zeros(tokens.events) if unknown is None else tokens.ids[1:] == unknown
+    return Scores(
+        nats=_sums(token_nats, ends),
+        events=np.diff(ends, prepend=0),
+        unknowns=_sums(hidden, ends).astype(np.int64),
+        words=np.array([len(unit.split()) for unit in units]),
+        characters=np.array([len(unit) + lines for unit in units]),
+        bytes=np.array([len(unit.encode()) + lines for unit in units]),
+        token_nats=token_nats,
+        tokens=tokens,
+        lossless=model.tokenizer.is_lossless(units, tokens),
+        normalized=model.normalized,
+        signature=_signature(model, tokens, name, checksum, part.name, policy),
+    )
+
+
+def token_log_probs(
+    model: LanguageModel, tokens: Tokens, context: Context, batch_size: int | None = None
+) -> np.ndarray:
+    """float64 (events,), nats: ln p of every token of ``tokens`` but the opening boundary, in order."""
+    result = np.empty(tokens.events, np.float64)
+    for rows, firsts in _plan(model, tokens, context, batch_size):
+        batch = Batch.of(rows)
+        answer = model.log_probs(batch)
+        for row, first, values in zip(rows, firsts, answer, strict=True):
+            result[first : first + len(row) - 1] = values[1 : len(row)]
+    return result
+
+
+def _plan(
+    model: LanguageModel, tokens: Tokens, context: Context, batch_size: int | None
+) -> Iterator[tuple[list[np.ndarray], list[int]]]:
+    """Yield batches of rows and, for each row, the index of its first event."""
+    if context == "stream":
+        yield [tokens.ids], [0]
+        return
+    starts = np.concatenate(([0], tokens.ends[:-1]))
+    if model.context == "sentence" and batch_size is None:  # boundaries reset it: no padding is needed
+        first = 0
+        while first < len(starts):
+            last = max(first + 1, int(np.searchsorted(tokens.ends, starts[first] + FLAT, "right")))
+            yield [tokens.ids[starts[first] : tokens.ends[last - 1] + 1]], [int(starts[first])]
+            first = last
+        return
+    lengths = tokens.ends - starts + 1
+    order = np.argsort(-lengths, kind="stable")  # rows of like length share a batch
+    first = 0
+    while first < len(order):
+        size = batch_size or max(1, CELLS // int(lengths[order[first]]))
+        chosen = order[first : first + size]
+        yield [tokens.ids[starts[i] : tokens.ends[i] + 1] for i in chosen], [int(starts[i]) for i in chosen]
+        first += size
+
+
+def _segment_ends(ends: np.ndarray, line: str) -> np.ndarray:
+    """int64 (S,): index after the last event of each segment."""
+    if line == "sentence":
+        return ends
+    starts = np.concatenate(([0], ends[:-1]))
+    cuts = [np.linspace(a, b, max(1, -(-(b - a) // BLOCK)) + 1)[1:] for a, b in zip(starts, ends, strict=True)]
+    return np.concatenate(cuts).astype(np.int64)
+
+
+def _sums(values: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Sum ``values`` over segments that end before ``ends``."""
+    return np.add.reduceat(values.astype(np.float64), np.concatenate(([0], ends[:-1])))
+
+
+def _resolve(text: Corpus | Split | Sequence[str] | str, split: str) -> tuple[Split, str, str]:
+    """The split to score, its corpus' name and checksum."""
+    if isinstance(text, Corpus):
+        return text.split(split), text.name, text.sha256
+    if isinstance(text, str):
+        text = [text]
+    part = text if isinstance(text, Split) else Split("text", tuple(" ".join(line.split()) for line in text))
+    return part, "text", hashlib.sha256("\n".join(part.documents).encode()).hexdigest()
+
+
+def _signature(
+    model: LanguageModel, tokens: Tokens, name: str, checksum: str, split: str, context: Context
+) -> Signature:
+    from lmbench import __version__
+
+    vocabulary = model.tokenizer.vocabulary
+    return Signature(
+        corpus=name,
+        corpus_sha256=checksum,
+        split=split,
+        unit=model.tokenizer.kind,
+        vocabulary=len(vocabulary),
+        vocabulary_sha256=vocabulary.sha256,
+        unknown_rate=tokens.unknowns / tokens.events,
+        context=context,
+        events=tokens.events,
+        seed=getattr(getattr(model, "config", None), "seed", None),
+        version=__version__,
+    )

@@ -1,0 +1,83 @@
+"""State of a training run <-> files: safetensors and JSON, written atomically, never pickled."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lmbench.errors import ModelError, ResultsError
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside ``path``; rename it to ``path`` when the block ends well.
+
+    A reader never sees half a file. Raises ResultsError where the folder is full or not writable.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise ResultsError(
+            f"{path} could not be written: {error.strerror or error}. "
+            "Free some space or name another folder with --out; what was written before is intact."
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8, atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write ``content`` as JSON, atomically."""
+    write_text(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+
+
+class Checkpoints:
+    """A folder with the latest state of one training run.
+
+    One safetensors file holds tensors and, as metadata, the JSON state that belongs to them, so that
+    the two can never be of different ages.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = Path(directory)
+
+    @property
+    def path(self) -> Path:
+        return self.directory / "checkpoint.safetensors"
+
+    def save(self, tensors: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+        """Keep ``tensors`` (name -> torch tensor) and ``state`` (JSON values), replacing what was kept."""
+        from safetensors.torch import save_file
+
+        self.directory.mkdir(parents=True, exist_ok=True)
+        contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        with atomic(self.path) as temporary:
+            save_file(contiguous, str(temporary), metadata={"state": json.dumps(state)})
+
+    def load(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """The kept tensors and state, or None where nothing is kept."""
+        from safetensors import SafetensorError, safe_open
+
+        if not self.path.exists():
+            return None
+        try:
+            with safe_open(str(self.path), "pt") as file:
+                state = json.loads(file.metadata()["state"])
+                return {name: file.get_tensor(name) for name in file.keys()}, state  # noqa: SIM118
+        except (SafetensorError, KeyError, ValueError, TypeError) as error:
+            raise ModelError(f"{self.path} is damaged ({error}). Delete it to train this model anew.") from None
+
+    def clear(self) -> None:
+        """Forget: the model is finished."""
+        self.path.unlink(missing_ok=True)
