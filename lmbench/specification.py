@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lmbench.errors import UsageError, unknown_name
@@ -84,7 +84,7 @@ def _read(kind: str, key: str, text: str, hint: Any) -> Any:
         if text not in choices:
             raise unknown_name(f"{key} of {kind} called", text, choices)
         return text
-    readers = {int: _integer, float: float, bool: _truth, str: str}
+    readers: dict[Any, Callable[[str], Any]] = {int: _integer, float: float, bool: _truth, str: str}
     if hint not in readers:
         raise UsageError(f"'{key}' of {kind} cannot be set from text; set it from Python.")
     try:

@@ -9,8 +9,7 @@ from typing import Self
 import numpy as np
 
 from lmbench.corpus.batches import Batch, Tokens
-from lmbench.corpus.tokenizers import Tokenizer
-from lmbench.models.base import read_model, write_model
+from lmbench.models.base import Trainable, read_model, write_model
 from lmbench.training.budget import Budget, FitReport, Progress, Silent
 from lmbench.training.checkpoints import Checkpoints
 
@@ -20,7 +19,7 @@ class UniformConfig:
     """Nothing to choose: every type is equally likely."""
 
 
-class Uniform:
+class Uniform(Trainable):
     """p(w | anything) = 1 / V. Its perplexity is exactly V; a model above it has learned nothing."""
 
     kind = "uniform"
@@ -30,7 +29,6 @@ class Uniform:
     context = "sentence"
     normalized = True
     parameters = 0
-    tokenizer: Tokenizer
 
     def __init__(self, config: UniformConfig | None = None) -> None:
         self.config = config or UniformConfig()
