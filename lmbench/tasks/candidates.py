@@ -1,0 +1,172 @@
+"""A file, a corpus or held-out text -> ``CandidateSet``: sentences of which one is the more plausible.
+
+Two ways to write a file::
+
+    {"candidates": ["the dogs bark", "the dogs barks"], "answer": 0}    JSON lines; "answer" (an index from 0)
+    {"candidates": [...], "answer": 1, "phenomenon": "agreement"}       and "phenomenon" may be left out
+
+    the dogs bark                                                       plain text: one candidate a line,
+    the dogs barks                                                      a blank line between two lists
+
+    the cat sleeps
+    ...
+
+The benchmark of linguistic minimal pairs (BLiMP) is read as it is: ``sentence_good`` and ``sentence_bad``.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import lzma
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from lmbench.corpus.text import Corpus
+from lmbench.errors import UsageError
+from lmbench.tasks.corruption import corrupted
+
+OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+SHOWN = 5
+"""Bad lines named in one error message."""
+
+
+@dataclass(frozen=True)
+class CandidateSet:
+    """Sentences to put in order.
+
+    ``answer``: index of the one that is right, None where nobody says. ``phenomenon``: what the set is
+    about, for accuracies by phenomenon. ``line``: where it stood in its file, from 1.
+    """
+
+    candidates: tuple[str, ...]
+    answer: int | None = None
+    phenomenon: str = ""
+    line: int | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.candidates) < 2:
+            raise UsageError(f"a list needs at least 2 candidates to choose from, here is {len(self.candidates)}")
+        for number, candidate in enumerate(self.candidates):
+            if not isinstance(candidate, str) or not candidate.strip():
+                raise UsageError(f"candidate {number} is {candidate!r}, not a sentence")
+        if self.answer is not None and not 0 <= self.answer < len(self.candidates):
+            last = len(self.candidates) - 1
+            raise UsageError(f"the answer is {self.answer}, but the candidates are numbered 0 to {last}")
+
+
+def read_candidates(path: str | Path) -> list[CandidateSet]:
+    """All sets of the file at ``path``; .gz, .bz2 and .xz are read as they are.
+
+    Raises UsageError that names every broken line (file, line, column, what is wrong), or says that the
+    file is missing, empty or not UTF-8 text.
+    """
+    path = Path(path)
+    try:
+        with OPENERS.get(path.suffix, open)(path, "rb") as file:
+            content: bytes = file.read()
+    except (OSError, EOFError, lzma.LZMAError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"The candidates file {path} cannot be read: {reason}. Check the path.") from None
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UsageError(
+            f"The candidates file {path} is not UTF-8 text: byte 0x{content[error.start]:02X} at position "
+            f"{error.start}, line {line}, cannot be decoded. Save it as UTF-8."
+        ) from None
+    return parse_candidates(text, str(path))
+
+
+def parse_candidates(text: str, name: str = "candidates") -> list[CandidateSet]:
+    """The sets written in ``text``, in either form; ``name`` stands for it in messages.
+
+    >>> parse_candidates("the dogs bark\\nthe dogs barks\\n")[0].candidates
+    ('the dogs bark', 'the dogs barks')
+    """
+    first = text.lstrip()[:1]
+    sets: list[CandidateSet] = []
+    broken: list[str] = []
+    for number, read in _json_lines(text) if first in ("{", "[") else _blank_line_lists(text):
+        try:
+            sets.append(read())
+        except json.JSONDecodeError as error:
+            broken.append(f"line {number}, column {error.colno}: not JSON ({error.msg.lower()})")
+        except UsageError as error:
+            broken.append(f"line {number}, column 1: {error}")
+    if broken:
+        more = f"; and {len(broken) - SHOWN} more lines" if len(broken) > SHOWN else ""
+        raise UsageError(
+            f"{name} has {_counted(len(broken), 'broken line')}: {'; '.join(broken[:SHOWN])}{more}. Write each line "
+            'as {"candidates": ["...", "..."], "answer": 0}, or plain sentences with a blank line between two lists.'
+        )
+    if not sets:
+        raise UsageError(f"{name} holds no candidates: it is empty. Write at least one list of two sentences.")
+    return sets
+
+
+def candidate_sets(corpus: Corpus, seed: int = 1) -> list[CandidateSet]:
+    """What to rank on ``corpus`` where no file is given: never nothing, on any text in any language.
+
+    The minimal pairs of the corpus, where it brings some; else held-out sentences against corrupted copies
+    of themselves (``lmbench.tasks.corruption``). The right answer is always candidate 0: models see no order.
+    """
+    if corpus.pairs:
+        return [CandidateSet((pair.good, pair.bad), 0, pair.phenomenon) for pair in corpus.pairs]
+    pairs = corrupted(corpus.test, seed, replacements=corpus.train)
+    return [CandidateSet((pair.sentence, pair.corrupted), 0, pair.phenomenon) for pair in pairs]
+
+
+def _json_lines(text: str) -> Iterator[tuple[int, Callable[[], CandidateSet]]]:
+    """Line numbers, and what reads the set written there."""
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield number, lambda line=line, number=number: _from_json(json.loads(line), number)  # type: ignore[misc]
+
+
+def _blank_line_lists(text: str) -> Iterator[tuple[int, Callable[[], CandidateSet]]]:
+    """Number of the first line of each list, and what makes a set of it."""
+    lines = enumerate((line.strip() for line in text.split("\n")), start=1)
+    for filled, group in groupby(lines, key=lambda pair: bool(pair[1])):
+        if filled:
+            numbered = list(group)
+            number, candidates = numbered[0][0], tuple(line for _, line in numbered)
+            yield number, lambda c=candidates, n=number: CandidateSet(c, line=n)  # type: ignore[misc]
+
+
+def _from_json(content: Any, line: int) -> CandidateSet:
+    """The set that one JSON value describes. Raises UsageError with what is wrong about it."""
+    if not isinstance(content, dict):
+        raise UsageError(f'an object with "candidates" is expected, not {_kind(content)}')
+    if "candidates" not in content and {"sentence_good", "sentence_bad"} <= content.keys():
+        phenomenon = content.get("UID") or content.get("phenomenon") or ""
+        return CandidateSet((content["sentence_good"], content["sentence_bad"]), 0, str(phenomenon), line)
+    candidates, answer = content.get("candidates"), content.get("answer")
+    if not isinstance(candidates, list):
+        found = _kind(candidates) if "candidates" in content else "nothing of that name"
+        raise UsageError(f'"candidates" must be a list of sentences, here is {found}')
+    if answer is not None and (isinstance(answer, bool) or not isinstance(answer, int)):
+        raise UsageError(f'"answer" must be the index of the right candidate (from 0), not {answer!r}')
+    phenomenon = content.get("phenomenon", "")
+    if not isinstance(phenomenon, str):
+        raise UsageError(f'"phenomenon" must be a text, not {_kind(phenomenon)}')
+    return CandidateSet(tuple(candidates), answer, phenomenon, line)
+
+
+def _kind(content: Any) -> str:
+    kinds: Iterable[tuple[Any, str]] = (
+        (dict, "an object"),
+        (list, "a list"),
+        (str, "a text"),
+        ((int, float), "a number"),
+    )
+    return next((word for kind, word in kinds if isinstance(content, kind)), repr(content))
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("s" if number != 1 else "")
