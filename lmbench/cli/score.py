@@ -1,0 +1,173 @@
+"""Kept models + lines of text -> the log probability of every line, as the lines come in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+
+if TYPE_CHECKING:
+    from lmbench.models.base import LanguageModel
+
+FORMATS = ("table", "tsv", "jsonl")
+LINES = 256
+"""Lines scored together at most; fewer where fewer have arrived."""
+BLOCK = 1 << 16
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line under one model. ``tokens``: written form and ln p of each, the boundary included."""
+
+    line: int
+    model: str
+    text: str
+    unknowns: int
+    tokens: tuple[tuple[str, float], ...]
+
+    @property
+    def log_prob(self) -> float:
+        return sum(value for _, value in self.tokens)
+
+
+@click.command()
+@click.argument("arguments", nargs=-1, required=True, metavar="DIR... [FILE|-]")
+@click.option("--per-token", is_flag=True, help="One row for each token.")
+@click.option(
+    "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="How rows are written."
+)
+def score(arguments: tuple[str, ...], per_token: bool, form: str) -> None:
+    """Log probability (natural logarithm) of every line of FILE, or of standard input, as it comes in.
+
+    Each line is a sentence: its end is an event that counts. A line that is not UTF-8 is reported on
+    standard error with its number; the others go on, and the exit status is 2.
+
+    \b
+    echo "the cat sat" | lmbench score results/run
+    lmbench score results/run/models/gpt text.txt --per-token --format tsv
+    """
+    from lmbench.cli.kept import load_models, models_and_file, note, open_text
+
+    folders, name = models_and_file(arguments)
+    models = load_models(folders)
+    totals = dict.fromkeys(models, (0.0, 0))
+    bad, lines, width = 0, 0, max(map(len, models))
+    if form != "jsonl":
+        click.echo(_heading(form, per_token, width))
+    with open_text(name) as file:
+        for group in _lines(file):
+            good = []
+            for number, content in group:
+                try:
+                    good.append((number, _decode(content)))
+                except ValueError as error:
+                    bad += 1
+                    note(f"line {number} of {'standard input' if name == '-' else name} is left out: {error}")
+            lines += len(good)
+            for row in _score(models, good):
+                nats, events = totals[row.model]
+                totals[row.model] = nats - row.log_prob, events + len(row.tokens)
+                click.echo("\n".join(_written(row, form, per_token, width)))
+    _summarise({name: total for name, total in totals.items() if models[name].normalized}, lines, bad)
+    if bad:
+        raise click.exceptions.Exit(2)
+
+
+def _lines(file: BinaryIO) -> Iterator[list[tuple[int, bytes]]]:
+    """Groups of numbered lines: all that have arrived, so that a slow sender gets each answer at once."""
+    number, rest = 0, b""
+    read = getattr(file, "read1", file.read)
+    while block := read(BLOCK):
+        *complete, rest = (rest + block).split(b"\n")
+        for first in range(0, len(complete), LINES):
+            group = complete[first : first + LINES]
+            yield [(number + i, line) for i, line in enumerate(group, 1)]
+            number += len(group)
+    if rest:
+        yield [(number + 1, rest)]
+
+
+def _decode(content: bytes) -> str:
+    """The line as text. Raises ValueError, saying where, for what is no text."""
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start + 1} (0x{content[error.start]:02x}) is not UTF-8") from None
+    if "\0" in text:
+        raise ValueError(f"character {text.index(chr(0)) + 1} is NUL, which no text holds")
+    return " ".join(text.split())
+
+
+def _score(models: dict[str, LanguageModel], lines: list[tuple[int, str]]) -> Iterator[Row]:
+    """The rows of these lines, line by line, under each model."""
+    from lmbench.scoring.scorer import score as score_text
+
+    if not lines:
+        return
+    scored = {name: score_text(model, [text for _, text in lines]) for name, model in models.items()}
+    ends = {name: scores.events.cumsum() for name, scores in scored.items()}
+    for index, (number, text) in enumerate(lines):
+        for name, scores in scored.items():
+            last = int(ends[name][index])
+            first = last - int(scores.events[index])
+            written = models[name].tokenizer.tokens(scores.tokens.ids[first + 1 : last + 1])
+            values = (-scores.token_nats[first:last]).tolist()
+            yield Row(number, name, text, int(scores.unknowns[index]), tuple(zip(written, values, strict=True)))
+
+
+def _heading(form: str, per_token: bool, width: int) -> str:
+    names = ("position", "token", "log_prob") if per_token else ("log_prob", "tokens", "unknowns", "text")
+    if form == "tsv":
+        return "\t".join(("line", "model", *names))
+    if per_token:
+        return f"{'line':>6}  {'model':<{width}}  {'position':>8}  {'log_prob':>10}  token"
+    return f"{'line':>6}  {'model':<{width}}  {'log_prob':>10}  {'tokens':>6}  {'unknowns':>8}  text"
+
+
+def _written(row: Row, form: str, per_token: bool, width: int) -> Iterator[str]:
+    """The row in its form: one line, or one for each token."""
+    if form == "jsonl":
+        content: dict[str, Any] = {
+            "line": row.line,
+            "model": row.model,
+            "log_prob": row.log_prob,
+            "tokens": len(row.tokens),
+            "unknowns": row.unknowns,
+            "text": row.text,
+        }
+        if per_token:
+            content["token_log_probs"] = row.tokens
+        yield json.dumps(content, ensure_ascii=False)
+    elif per_token:
+        for position, (token, value) in enumerate(row.tokens, 1):
+            if form == "tsv":
+                yield f"{row.line}\t{row.model}\t{position}\t{_plain(token)}\t{value:.6f}"
+            else:
+                yield f"{row.line:>6}  {row.model:<{width}}  {position:>8}  {value:>10.4f}  {_plain(token)}"
+    elif form == "tsv":
+        yield f"{row.line}\t{row.model}\t{row.log_prob:.6f}\t{len(row.tokens)}\t{row.unknowns}\t{row.text}"
+    else:
+        yield (
+            f"{row.line:>6}  {row.model:<{width}}  {row.log_prob:>10.4f}  {len(row.tokens):>6}  "
+            f"{row.unknowns:>8}  {row.text}"
+        )
+
+
+def _plain(token: str) -> str:
+    """A token that is itself white space, written so that it shows and breaks no column."""
+    return token if token.strip() == token and token else repr(token)
+
+
+def _summarise(totals: dict[str, tuple[float, int]], lines: int, bad: int) -> None:
+    """What it comes to, on standard error."""
+    from lmbench.cli.kept import note
+    from lmbench.scoring.metrics import exp
+
+    if not lines:
+        note("There was no line to score." if not bad else "No line could be scored.")
+        return
+    figures = "".join(f"; perplexity of {name}: {exp(nats / events):.2f}" for name, (nats, events) in totals.items())
+    note(f"{lines} line{'s' * (lines != 1)} scored" + (f", {bad} left out" if bad else "") + figures)
