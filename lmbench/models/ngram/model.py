@@ -1,0 +1,169 @@
+"""Tokens -> counts -> estimates -> log probabilities: the n-gram language model."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from lmbench.corpus.batches import Batch, Tokens
+from lmbench.corpus.tokenizers import Tokenizer
+from lmbench.errors import ModelError, UsageError
+from lmbench.models.base import Trainable, read_model, write_model
+from lmbench.models.ngram.counting import count
+from lmbench.models.ngram.smoothing import modified_kneser_ney
+from lmbench.models.ngram.table import Grams, Table
+from lmbench.training.budget import Budget, FitReport, Progress, Silent
+from lmbench.training.checkpoints import Checkpoints, atomic
+
+ARRAYS_FILE = "ngram.safetensors"
+DEFAULT_ORDER = 5
+DEFAULT_CHARACTER_ORDER = 7
+
+
+@dataclass(frozen=True)
+class NGramConfig:
+    """How long the n-grams are."""
+
+    order: int | None = None
+    """Words in an n-gram, the predicted one included; by default 5, and 7 where a token is a character or a byte."""
+
+    def __post_init__(self) -> None:
+        if self.order is not None and self.order < 1:
+            raise UsageError(
+                f"The order of an n-gram model must be at least 1, not {self.order}: "
+                "1 counts single words, 5 looks back on four words. Write for example ngram:order=5."
+            )
+
+
+class NGram(Trainable):
+    """Interpolated modified Kneser-Ney (Kneser & Ney 1995; Chen & Goodman 1999), unpruned, exact.
+
+    p(w | h) = (a(hw) - D(a(hw))) / sum_v a(hv) + b(h) p(w | h'), h' being h without its oldest word: what was
+    seen, discounted, plus the next shorter history; below the unigrams 1 / V. ``smoothing.py`` has the details.
+
+    >>> from lmbench.corpus.tokenizers import train_tokenizer
+    >>> sentences = ["the cat sat", "the cat slept"]
+    >>> tokens = train_tokenizer("word:min_count=1", sentences).encode(sentences)
+    >>> model = NGram(NGramConfig(order=2))
+    >>> report = model.fit(tokens, tokens)
+    >>> next_word = np.exp(model.next_log_probs(Batch.of_prefixes([np.array([0])]))[0])
+    >>> model.tokenizer.vocabulary.types[next_word.argmax()], round(next_word.sum(), 9)
+    ('the', np.float64(1.0))
+    """
+
+    kind = "ngram"
+    Config = NGramConfig
+    reads = "left"
+    context = "sentence"
+    normalized = True
+
+    table: Table
+    """The stored n-grams, once fitted."""
+
+    def __init__(self, config: NGramConfig | None = None) -> None:
+        self.config = config or NGramConfig()
+        self.max_context = (self.config.order or DEFAULT_ORDER) - 1
+
+    @classmethod
+    def of(cls, table: Table, tokenizer: Tokenizer, config: NGramConfig | None = None) -> Self:
+        """The model that looks up ``table``, however it was estimated."""
+        model = cls(config)
+        model._take(tokenizer)
+        model.table = table
+        return model
+
+    def _take(self, tokenizer: Tokenizer) -> int:
+        """Take the vocabulary over; returns the order, which may depend on it."""
+        small = tokenizer.kind in ("char", "byte")
+        order = self.config.order or (DEFAULT_CHARACTER_ORDER if small else DEFAULT_ORDER)
+        self.tokenizer, self.max_context = tokenizer, order - 1
+        return order
+
+    @property
+    def parameters(self) -> int:
+        """Stored n-grams of all orders."""
+        return self.table.entries
+
+    def fit(
+        self,
+        train: Tokens,
+        valid: Tokens,
+        budget: Budget | None = None,
+        progress: Progress | None = None,
+        checkpoints: Checkpoints | None = None,
+    ) -> FitReport:
+        """Count ``train`` and estimate in closed form: one pass, whatever the budget; ``valid`` is not read."""
+        began, progress = time.perf_counter(), progress or Silent()
+        notes: list[str] = []
+
+        def note(text: str) -> None:
+            notes.append(text)
+            progress.note(text)
+
+        order, size = self._take(train.tokenizer), train.vocabulary_size
+        progress.step("structure", f"interpolated modified Kneser-Ney, order {order}, V = {size:,}")
+        progress.step("data", f"{train.events:,} events, {len(train.ends):,} of them ends")
+        counts = count(train.ids, size, order)
+        progress.step(
+            "forward", f"p(w | h) is looked up among {', '.join(f'{len(g):,}' for g in counts.orders)} n-grams"
+        )
+        progress.step("backward", "closed form: counts -> counts of counts -> discounts -> probabilities")
+        self.table = modified_kneser_ney(counts, note=note)
+        progress.update(1.0)
+        progress.step("predict", "the longest history seen, discounted, plus all shorter ones")
+        return FitReport(time.perf_counter() - began, train.events, notes=tuple(notes))
+
+    def log_probs(self, batch: Batch) -> np.ndarray:
+        """float64 (B, T), nats: ln p of each target after the history since the last boundary, 0 elsewhere."""
+        inside = np.arange(batch.ids.shape[1]) < batch.lengths[:, None]  # (B, T), not padding
+        starts = np.zeros(batch.ids.shape, bool)
+        starts[:, :1] = True
+        result = np.zeros(batch.ids.shape)
+        result[inside] = self.table.log_probs(batch.ids[inside], starts[inside])
+        result[~batch.targets] = 0.0
+        return result
+
+    def next_log_probs(self, prefixes: Batch) -> np.ndarray:
+        """float64 (B, V), nats: the distribution after each row's last token; sums to one up to rounding."""
+        rows = zip(prefixes.ids, prefixes.lengths, strict=True)
+        return self.table.next_log_probs([row[:length] for row, length in rows])
+
+    def save(self, directory: Path) -> None:
+        """Write ``model.json`` and the arrays of each order, ``ngram.safetensors``."""
+        from safetensors.numpy import save_file
+
+        directory = Path(directory)
+        arrays: dict[str, np.ndarray] = {}
+        for k, grams in enumerate(self.table.orders, 1):
+            if k > 1:  # the keys of order 1 are the types themselves
+                arrays[f"keys.{k}"] = grams.keys
+            arrays[f"log_probs.{k}"], arrays[f"log_backoffs.{k}"] = grams.log_probs, grams.log_backoffs
+        write_model(directory, self, {"config": asdict(self.config), "orders": len(self.table.orders)})
+        with atomic(directory / ARRAYS_FILE) as temporary:
+            save_file(arrays, str(temporary))
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """Read what ``save`` wrote. Raises ModelError where a file is missing or damaged."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        directory = Path(directory)
+        tokenizer, state = read_model(directory)
+        path, size = directory / ARRAYS_FILE, len(tokenizer.vocabulary)
+        try:
+            arrays = {"keys.1": np.arange(size, dtype=np.int64), **load_file(path)}
+            table = Table(
+                tuple(
+                    Grams(arrays[f"keys.{k}"], arrays[f"log_probs.{k}"], arrays[f"log_backoffs.{k}"])
+                    for k in range(1, state["orders"] + 1)
+                ),
+                size,
+            )
+            return cls.of(table, tokenizer, NGramConfig(**state["config"]))
+        except (OSError, SafetensorError, KeyError, TypeError) as error:
+            raise ModelError(f"{path} cannot be read ({error}). Train the model again.") from None
