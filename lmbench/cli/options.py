@@ -1,0 +1,55 @@
+"""The options that several commands share, and the corpus and tokenizer that they name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from lmbench.corpus.text import Corpus
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+tokens_option = click.option(
+    "--tokens", type=int, metavar="N", help="Size of a corpus that is sampled from a grammar (english, chinese)."
+)
+line_option = click.option(
+    "--line",
+    type=click.Choice(["sentence", "text"]),
+    help="What a line of your own text is: a sentence (default), or mere text that runs on.",
+)
+tokenizer_option = click.option(
+    "--tokenizer",
+    metavar="SPEC",
+    help="word, char, byte or bpe, with settings such as bpe:size=8000. [default: as the corpus is published; word]",
+)
+device_option = click.option(
+    "--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps, or auto for the best there is."
+)
+
+
+def corpus_option(**settings: Any) -> Callable[[Command], Command]:
+    """``--corpus``; ``settings`` say whether it must be given, or what it is otherwise."""
+    text = "A name (lmbench corpus list), a text file, or a folder of text files."
+    return click.option("--corpus", metavar="NAME|PATH", help=text, **settings)
+
+
+def open_corpus(name: str, tokens: int | None = None, line: str | None = None) -> Corpus:
+    """The corpus called ``name`` or made of the file or folder there; its notes go to standard error."""
+    from lmbench.cli.kept import note
+    from lmbench.corpus.loading import load_corpus
+
+    corpus = load_corpus(name, tokens=tokens, line=line)  # type: ignore[arg-type] - load_corpus checks it
+    for text in corpus.notes:
+        note(f"{corpus.name}: {text}")
+    return corpus
+
+
+def usual_tokenizer(corpus: Corpus) -> str:
+    """The tokenizer with which the figures of ``corpus`` are published, ``word`` for any other text."""
+    from lmbench.corpus import catalog
+
+    entry = catalog.find(corpus.name)
+    return entry.unit if entry else "word"

@@ -1,0 +1,116 @@
+"""One model + one corpus -> a folder with the trained model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lmbench.cli.options import corpus_option, device_option, line_option, tokenizer_option, tokens_option
+
+
+@click.command()
+@click.argument("model")
+@corpus_option(required=True)
+@click.option("--out", required=True, metavar="DIR", help="Folder in which the model is kept.")
+@tokenizer_option
+@click.option(
+    "--budget", default="60s", show_default=True, help="Seconds, steps or epochs: 60s, 5m, 2000steps, 5epochs."
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the first weights and all that is drawn.")
+@device_option
+@tokens_option
+@line_option
+@click.option("--resume", is_flag=True, help="Go on with a training that was cut off.")
+@click.pass_context
+def train(
+    context: click.Context,
+    model: str,
+    corpus: str,
+    out: str,
+    tokenizer: str | None,
+    budget: str,
+    seed: int,
+    device: str,
+    tokens: int | None,
+    line: str | None,
+    resume: bool,
+) -> None:
+    """Train MODEL on a corpus and keep it in a folder; print what it cost and reached.
+
+    \b
+    lmbench train ngram:order=5 --corpus ptb --out models/kn5
+    lmbench train lstm:hidden=256 --corpus my.txt --tokenizer char --budget 10m --out models/lstm
+    """
+    from lmbench.cli.kept import note
+    from lmbench.cli.options import open_corpus, usual_tokenizer
+    from lmbench.cli.progress import Display, command_again
+    from lmbench.cli.tables import print_table
+    from lmbench.models import registry
+    from lmbench.training.budget import Budget
+    from lmbench.training.checkpoints import Checkpoints, write_json
+
+    limit = Budget.parse(budget)
+    trained = registry.create(model, {"seed": seed, "device": device})
+    directory = _prepared(Path(out), resume)
+    checkpoints = Checkpoints(directory / "checkpoint")
+    text = open_corpus(corpus, tokens, line)
+    data = text.tokenize(tokenizer or usual_tokenizer(text))
+    try:
+        with Display(trained.kind) as display:
+            report = trained.fit(data.train, data.valid, limit, display, checkpoints)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_interrupted(checkpoints, command_again(context, "--resume"))) from None
+    trained.save(directory)
+    checkpoints.clear()
+    write_json(directory / "training.json", {"model": model, "corpus": corpus, "budget": budget, **report.to_dict()})
+    print_table([_row(model, trained, report)])
+    for remark in report.notes:
+        note(remark)
+    note(f"Kept in {directory}")
+
+
+def _prepared(directory: Path, resume: bool) -> Path:
+    """The folder, made and writable; raises ResultsError where it is in use or cannot be written."""
+    from lmbench.errors import ResultsError
+    from lmbench.training.checkpoints import Checkpoints
+
+    if (directory / "model.json").exists():
+        raise ResultsError(f"{directory} holds a trained model already. Name another folder with --out, or delete it.")
+    if Checkpoints(directory / "checkpoint").path.exists() and not resume:
+        raise ResultsError(
+            f"{directory} holds a training that was cut off. Add --resume to go on with it, or delete the folder."
+        )
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / ".writable").touch()
+        (directory / ".writable").unlink()
+    except OSError as error:
+        raise ResultsError(
+            f"Nothing can be written in {directory}: {error.strerror}. Name another folder with --out."
+        ) from None
+    return directory
+
+
+def _interrupted(checkpoints: Any, again: str) -> str:
+    """What an interrupted training leaves, and how it goes on."""
+    if not checkpoints.path.exists():
+        return f"Interrupted before there was anything to keep. Start again: {again}"
+    return f"Interrupted. The state of the training is kept in {checkpoints.path}. Go on with: {again}"
+
+
+def _row(specification: str, model: Any, report: Any) -> dict[str, Any]:
+    from lmbench.scoring.metrics import exp
+
+    normalized = report.valid_loss is not None and model.normalized
+    return {
+        "model": specification,
+        "valid_perplexity": exp(report.valid_loss) if normalized else None,
+        "parameters": model.parameters,
+        "steps": report.steps or None,
+        "epochs": report.epochs,
+        "seconds": report.train_seconds,
+        "tokens_per_second": report.tokens_per_second or None,
+        "stopped": report.stopped,
+    }
