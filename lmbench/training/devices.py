@@ -1,0 +1,51 @@
+"""``"auto"`` -> a torch device and the precision that this machine gains by."""
+
+from __future__ import annotations
+
+import torch
+
+from lmbench.errors import UsageError, unknown_name
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+def resolve_device(name: str) -> torch.device:
+    """``auto`` (the best there is), ``cpu``, ``cuda``, ``cuda:1``, ``mps`` -> the device.
+
+    Raises UsageError where the device is unknown or not there.
+    """
+    kind = name.partition(":")[0]
+    if kind == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    if kind not in ("cpu", "cuda", "mps"):
+        raise unknown_name("device", name, ("auto", "cpu", "cuda", "mps"))
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there[kind]:
+        raise UsageError(
+            f"The device '{name}' was asked for, but this machine has none. Use device=cpu or device=auto."
+        )
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"'{name}' is not a device: {error}. Use cpu, cuda, cuda:0 or mps.") from None
+    if kind == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"The device '{name}' was asked for, but there are {torch.cuda.device_count()} cuda devices.")
+    return device
+
+
+def resolve_precision(name: str, device: torch.device) -> torch.dtype:
+    """The type in which large matrix products are trained; scoring is always in float32.
+
+    ``auto`` takes bfloat16 where the processor multiplies it natively: twice the rate or more.
+    """
+    if name not in PRECISIONS:
+        raise unknown_name("precision", name, PRECISIONS)
+    if name != "auto":
+        return torch.float32 if name == "float32" else torch.bfloat16
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    if device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
+        return torch.bfloat16
+    return torch.float32

@@ -1,0 +1,367 @@
+"""A network + tokens + a budget -> trained weights: the one gradient loop of the package.
+
+It reads as the five steps it is: *structure* (the network, built by its model), *data* (windows of
+the token stream), *forward* (log probabilities of the next tokens), *backward* (gradients and one
+update), *predict* (validation; the best weights are kept).
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lmbench.corpus.batches import Tokens, contiguous_rows, windows
+from lmbench.errors import TrainingError, UsageError
+from lmbench.training.budget import Budget, CurvePoint, FitReport, Progress
+from lmbench.training.checkpoints import Checkpoints
+from lmbench.training.optimizers import OptimizerName, ScheduleName, build_optimizer, learning_rate_factor
+
+VALID_EVENTS = 30_000
+"""Events of the validation split, spread over it, that are read at each validation."""
+CHECKPOINT_SECONDS = 30.0
+
+
+class Network(Protocol):
+    """What the loop knows of a model. It is also a ``torch.nn.Module``."""
+
+    stateful: bool
+    """Whether state runs on from one window to the next (recurrent) or windows stand alone."""
+
+    def loss(self, rows: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """int64 (B, L + 1) -> mean loss in nats per event, and the detached state after the rows."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a network is trained.
+
+    ``batch_size`` rows of ``sequence_length`` events make a step. ``clip``: largest gradient norm, 0 for none.
+    ``validations``: how often the validation split is read within the budget. ``patience``: so many validations in a
+    row that are worse than the best by over 0.02 nats end the training early.
+    """
+
+    batch_size: int
+    sequence_length: int
+    optimizer: OptimizerName
+    learning_rate: float
+    schedule: ScheduleName = "linear"
+    warmup: float = 0.0
+    weight_decay: float = 0.0
+    clip: float = 0.0
+    validations: int = 12
+    patience: int = 3
+    seed: int = 1
+
+
+class _Data:
+    """The training stream cut into steps: ``window(epoch, index)`` is int64 (B, L + 1)."""
+
+    def __init__(self, tokens: Tokens, plan: Plan, stateful: bool) -> None:
+        self.tokens, self.plan, self.stateful = tokens, plan, stateful
+        if stateful:
+            self.rows = contiguous_rows(tokens, plan.batch_size)
+            self.steps = -(-(self.rows.shape[1] - 1) // plan.sequence_length)
+        else:
+            self.length = min(plan.sequence_length, tokens.events)
+            self.count = max(1, tokens.events // self.length)
+            self.size = min(plan.batch_size, self.count)
+            self.steps = max(1, self.count // self.size)
+
+    def epoch(self, number: int, first: int) -> Iterator[np.ndarray]:
+        """The windows of one pass, from step ``first`` on; shuffled anew each pass unless stateful."""
+        length = self.plan.sequence_length
+        if self.stateful:
+            for start in range(first * length, self.rows.shape[1] - 1, length):
+                yield self.rows[:, start : start + length + 1]
+            return
+        random = np.random.default_rng([self.plan.seed, number])
+        slack = self.tokens.events - self.count * self.length
+        order, offset = random.permutation(self.count), int(random.integers(slack + 1))
+        yield from windows(self.tokens, self.length, self.size, order[first * self.size :], offset)
+
+
+@dataclass
+class _Clock:
+    """What has been used of the budget. ``seconds`` runs on over interruptions."""
+
+    budget: Budget
+    steps_per_epoch: int
+    seconds: float = 0.0
+    step: int = 0
+    reserve: float = 0.0
+    """Seconds kept back for the last validation."""
+
+    def fraction(self) -> float:
+        if self.budget.seconds is not None:
+            return min(1.0, self.seconds / max(1e-9, self.budget.seconds - self.reserve))
+        total = self.budget.steps or max(1, round((self.budget.epochs or 0) * self.steps_per_epoch))
+        return min(1.0, self.step / total)
+
+
+def train(
+    network: nn.Module,
+    train_tokens: Tokens,
+    valid_tokens: Tokens,
+    plan: Plan,
+    budget: Budget,
+    progress: Progress,
+    checkpoints: Checkpoints | None = None,
+) -> FitReport:
+    """Train ``network`` (a ``Network``) in place; on return it holds the best weights seen on validation.
+
+    Raises TrainingError where the loss stops being a number or memory runs out, KeyboardInterrupt on SIGINT or
+    SIGTERM after the state was kept in ``checkpoints``.
+    """
+    try:
+        with _deferred_interrupt() as interrupted:
+            return _Training(network, train_tokens, valid_tokens, plan, budget, progress, checkpoints).run(interrupted)
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        raise TrainingError(
+            f"Memory ran out in training with batch_size={plan.batch_size} and sequence_length="
+            f"{plan.sequence_length}. Halve batch_size, or take a smaller model. ({str(error).splitlines()[0]})"
+        ) from None
+
+
+class _Training:
+    """One fit: its network, data, optimiser, clock and best weights."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        train_tokens: Tokens,
+        valid_tokens: Tokens,
+        plan: Plan,
+        budget: Budget,
+        progress: Progress,
+        checkpoints: Checkpoints | None,
+    ) -> None:
+        self.network, self.plan, self.progress, self.checkpoints = network, plan, progress, checkpoints
+        self.device = next(network.parameters()).device
+        self.data = _Data(train_tokens, plan, bool(network.stateful))
+        self.valid = contiguous_rows(valid_tokens, min(plan.batch_size, max(1, valid_tokens.events // 200)))
+        self.optimizer = build_optimizer(plan.optimizer, network, plan.learning_rate, plan.weight_decay)
+        self.clock = _Clock(budget, self.data.steps)
+        self.state: Any = None
+        self.curve: list[CurvePoint] = []
+        self.best: dict[str, Tensor] = {}
+        self.best_loss, self.worse, self.tokens = math.inf, 0, 0
+        self.since_validation: list[Tensor] = []
+
+    def run(self, interrupted: threading.Event) -> FitReport:
+        self._resume()
+        started = time.perf_counter() - self.clock.seconds
+        kept = time.perf_counter()
+        stopped = "budget"
+        self.network.train()
+        ended = False
+        while not ended and stopped == "budget":
+            epoch, first = divmod(self.clock.step, self.data.steps)
+            if first == 0:
+                self.state = None
+            for rows in self.data.epoch(epoch, first):
+                self._step(torch.from_numpy(rows).to(self.device))
+                self.clock.seconds = time.perf_counter() - started
+                ended = self.clock.fraction() >= 1.0
+                if self._due():
+                    self._validate()
+                    self.clock.seconds = time.perf_counter() - started
+                if interrupted.is_set() or time.perf_counter() - kept > CHECKPOINT_SECONDS:
+                    self._keep()
+                    kept = time.perf_counter()
+                if interrupted.is_set():
+                    raise KeyboardInterrupt
+                if self.worse >= self.plan.patience:
+                    stopped = "early-stop"
+                if ended or stopped != "budget":
+                    break
+        self.network.load_state_dict(self.best)
+        self.network.eval()
+        return self._report(stopped)
+
+    def _step(self, rows: Tensor) -> None:
+        """Forward, backward, update."""
+        factor = learning_rate_factor(self.plan.schedule, self.plan.warmup, self.clock.fraction())
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.plan.learning_rate * factor
+        loss, self.state = self.network.loss(rows, self.state)  # type: ignore[operator]
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if self.plan.clip:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip)
+        self.optimizer.step()
+        self.clock.step += 1
+        self.tokens += rows.shape[0] * (rows.shape[1] - 1)
+        self.since_validation.append(loss.detach())
+        if self.clock.step % 20 == 0:
+            self._show(self._recent())
+
+    def _due(self) -> bool:
+        """Whether the next of the plan's evenly spaced validations, or the last, is to be made now."""
+        fraction = self.clock.fraction()
+        return fraction >= 1.0 or fraction * self.plan.validations >= len(self.curve) + 1
+
+    def _recent(self) -> float:
+        """Mean loss of the last steps; raises where it is no number."""
+        recent = float(torch.stack(self.since_validation[-20:]).mean())
+        if not math.isfinite(recent):
+            raise TrainingError(
+                f"The loss became {recent} at step {self.clock.step}: training diverged. "
+                f"Lower learning_rate (it is {self.plan.learning_rate:g}) or set a smaller clip."
+            )
+        return recent
+
+    def _show(self, loss: float, **more: float) -> None:
+        fraction, seconds = self.clock.fraction(), self.clock.seconds
+        left = seconds * (1 - fraction) / fraction if fraction else math.nan
+        self.progress.update(
+            fraction,
+            step=self.clock.step,
+            loss=loss,
+            tokens_per_second=self.tokens / seconds if seconds else 0.0,
+            seconds_left=left,
+            **more,
+        )
+
+    def _validate(self) -> None:
+        """Mean loss over the validation split, and the best weights so far."""
+        began = time.perf_counter()
+        self.network.eval()
+        length = max(self.plan.sequence_length, 1)
+        total, count, state = 0.0, 0, None
+        with torch.inference_mode():
+            for start in range(0, self.valid.shape[1] - 1, length):
+                rows = torch.from_numpy(self.valid[:, start : start + length + 1]).to(self.device)
+                loss, state = self.network.loss(rows, state)  # type: ignore[operator]
+                events = rows.shape[0] * (rows.shape[1] - 1)
+                total, count = total + float(loss) * events, count + events
+                if count >= VALID_EVENTS:
+                    break
+        self.network.train()
+        self.clock.reserve = time.perf_counter() - began
+        loss_now, recent = total / count, self._recent() if self.since_validation else None
+        if not math.isfinite(loss_now):
+            self.since_validation.append(torch.tensor(loss_now))
+            self._recent()
+        self.since_validation = self.since_validation[-20:]
+        if loss_now < self.best_loss:
+            self.best_loss = loss_now
+            self.best = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+        self.worse = self.worse + 1 if loss_now > self.best_loss + 0.02 else 0
+        epochs = self.clock.step / self.data.steps
+        self.curve.append(CurvePoint(round(self.clock.seconds, 3), self.clock.step, epochs, recent, loss_now))
+        self._show(recent if recent is not None else math.nan, valid_loss=loss_now)
+
+    def _keep(self) -> None:
+        """Write everything that a restart needs."""
+        if self.checkpoints is None:
+            return
+        tensors = {f"model.{name}": value for name, value in self.network.state_dict().items()}
+        tensors |= {f"best.{name}": value for name, value in self.best.items()}
+        for number, entry in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{key}": torch.as_tensor(value) for key, value in entry.items()}
+        for number, value in enumerate(_flatten(self.state)):
+            tensors[f"state.{number}"] = value
+        tensors["random"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            tensors["random_cuda"] = torch.cuda.get_rng_state(self.device)
+        self.checkpoints.save(tensors, self._facts())
+
+    def _facts(self) -> dict[str, Any]:
+        clock = self.clock
+        return {
+            "plan": asdict(self.plan),
+            "clock": {"seconds": clock.seconds, "step": clock.step, "reserve": clock.reserve},
+            "curve": [asdict(point) for point in self.curve],
+            "best_loss": self.best_loss if self.best else None,
+            "worse": self.worse,
+            "tokens": self.tokens,
+            "recent": [float(loss) for loss in self.since_validation],
+        }
+
+    def _resume(self) -> None:
+        """Take up a kept state, or start afresh with the plan's seed."""
+        kept = self.checkpoints.load() if self.checkpoints is not None else None
+        if kept is None:
+            return
+        tensors, facts = kept
+        if facts["plan"] != asdict(self.plan):
+            raise UsageError(
+                f"{self.checkpoints.directory if self.checkpoints else ''} holds the state of a training with other "
+                "settings. Give the same settings to go on, or delete the folder to start anew."
+            )
+        self.network.load_state_dict(_under(tensors, "model."))
+        self.best = {name: value.to(self.device) for name, value in _under(tensors, "best.").items()}
+        optimizer = self.optimizer.state_dict()
+        for name, value in _under(tensors, "optimizer.").items():
+            number, key = name.split(".", 1)
+            optimizer["state"].setdefault(int(number), {})[key] = value
+        self.optimizer.load_state_dict(optimizer)
+        flat = [value.to(self.device) for _, value in sorted(_under(tensors, "state.").items())]
+        self.state = tuple(flat) if len(flat) > 1 else (flat[0] if flat else None)
+        torch.set_rng_state(tensors["random"])
+        if "random_cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["random_cuda"], self.device)
+        for name, value in facts["clock"].items():
+            setattr(self.clock, name, value)
+        self.curve = [CurvePoint(**point) for point in facts["curve"]]
+        self.best_loss = math.inf if facts["best_loss"] is None else facts["best_loss"]
+        self.worse, self.tokens = facts["worse"], facts["tokens"]
+        self.since_validation = [torch.tensor(loss) for loss in facts["recent"]]
+        self.progress.note(f"training goes on from step {self.clock.step}")
+
+    def _report(self, stopped: str) -> FitReport:
+        return FitReport(
+            train_seconds=self.clock.seconds,
+            tokens=self.tokens,
+            steps=self.clock.step,
+            epochs=self.clock.step / self.data.steps,
+            valid_loss=self.best_loss,
+            stopped=stopped,
+            device=str(self.device),
+            curve=tuple(self.curve),
+        )
+
+
+def _flatten(state: Any) -> list[Tensor]:
+    """The tensors of a recurrent state: none, one, or a tuple of them."""
+    if state is None:
+        return []
+    return list(state) if isinstance(state, tuple) else [state]
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose name begins with ``prefix``, without it."""
+    return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+@contextmanager
+def _deferred_interrupt() -> Iterator[threading.Event]:
+    """Hold SIGINT and SIGTERM back until a step is complete; a second one interrupts at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def remember(number: int, frame: Any) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,159 @@
+"""Every registered model keeps the contract of ``lmbench.models.base``."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lmbench.corpus.batches import Batch
+from lmbench.corpus.text import Corpus, Split
+from lmbench.models.base import LanguageModel, Trainable
+from lmbench.models.registry import MODELS, create, load
+from lmbench.scoring.scorer import score
+from lmbench.training.budget import Budget
+
+WORDS = "the a cat dog bird fish sees hears likes finds old young small".split()
+SPECS = {
+    "uniform": "uniform",
+    "ngram": "ngram:order=3",
+    "lstm": "lstm:hidden=16:batch_size=4:sequence_length=8:device=cpu",
+    "gpt": "gpt:width=16:heads=2:layers=2:sequence_length=16:batch_size=4:device=cpu",
+}
+TRAINED = sorted(SPECS)
+
+
+def test_every_registered_model_is_tested():
+    assert set(SPECS) | {"source"} == set(MODELS)  # source is tested on its grammar, see test_source.py
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    random = np.random.default_rng(7)
+
+    def text(lines: int) -> tuple[str]:
+        return ("\n".join(" ".join(random.choice(WORDS, random.integers(1, 9))) for _ in range(lines)),)
+
+    return Corpus("made", Split("train", text(300)), Split("valid", text(40)), Split("test", text(40)))
+
+
+@pytest.fixture(scope="module")
+def models(corpus: Corpus) -> dict[str, Trainable]:
+    tokens = corpus.tokenize("word")
+    fitted = {}
+    for name, spec in SPECS.items():
+        fitted[name] = create(spec)
+        fitted[name].fit(tokens.train, tokens.valid, Budget(steps=30))
+    return fitted
+
+
+@pytest.fixture
+def rows(corpus: Corpus, models: dict[str, Trainable]) -> list[np.ndarray]:
+    return [row.astype(np.int64) for row in models["uniform"].tokenizer.encode(corpus.test.units).rows()]
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_it_is_a_language_model(models, name):
+    model = models[name]
+    assert isinstance(model, LanguageModel)
+    assert isinstance(model, Trainable)
+    assert model.kind == name
+    assert model.parameters >= 0
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_log_probs_are_negative_where_asked_and_zero_elsewhere(models, name, rows):
+    random = np.random.default_rng(1)
+    batch = Batch.of(rows[:9], [random.random(len(row)) < 0.5 for row in rows[:9]])
+    values = models[name].log_probs(batch)
+    assert values.shape == batch.ids.shape
+    assert np.issubdtype(values.dtype, np.floating)
+    assert (values[~batch.targets] == 0).all()
+    assert (values[batch.targets] < 0).all()
+    everything = models[name].log_probs(Batch.of(rows[:9]))
+    np.testing.assert_allclose(values[batch.targets], everything[batch.targets], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_next_log_probs_sum_to_one_and_agree_with_log_probs(models, name, rows):
+    model = models[name]
+    for row in rows[:6]:
+        prefixes = [row[:length] for length in range(1, len(row))]
+        following = model.next_log_probs(Batch.of_prefixes(prefixes))
+        assert following.shape == (len(prefixes), len(model.tokenizer.vocabulary))
+        np.testing.assert_allclose(np.exp(following.astype(np.float64)).sum(1), 1, atol=1e-5)
+        picked = following[np.arange(len(prefixes)), row[1:]]
+        np.testing.assert_allclose(model.log_probs(Batch.of([row]))[0, 1:], picked, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_batch_equals_single_rows_whatever_the_order_and_padding(models, name, rows):
+    model = models[name]
+    together = model.log_probs(Batch.of(rows))
+    backwards = model.log_probs(Batch.of(rows[::-1]))[::-1]
+    for row, values, others in zip(rows, together, backwards, strict=True):
+        alone = model.log_probs(Batch.of([row]))[0]
+        np.testing.assert_allclose(values[: len(row)], alone, atol=1e-5)
+        np.testing.assert_allclose(others[: len(row)], alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_the_future_is_not_read(models, name, rows):
+    model = models[name]
+    row = max(rows, key=len)
+    for cut in range(2, len(row)):
+        changed = row.copy()
+        changed[cut:] = 3
+        before, after = (model.log_probs(Batch.of([r]))[0, :cut] for r in (row, changed))
+        np.testing.assert_allclose(before, after, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_saved_and_loaded_it_gives_the_same_numbers(models, name, rows, tmp_path):
+    model = models[name]
+    model.save(tmp_path / name)
+    again = load(tmp_path / name)
+    assert again.tokenizer.vocabulary == model.tokenizer.vocabulary
+    np.testing.assert_array_equal(again.log_probs(Batch.of(rows)), model.log_probs(Batch.of(rows)))
+    assert again.parameters == model.parameters
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_the_same_seed_gives_the_same_model(models, corpus, name, rows):
+    tokens = corpus.tokenize("word")
+    again = create(SPECS[name])
+    again.fit(tokens.train, tokens.valid, Budget(steps=30))
+    np.testing.assert_array_equal(again.log_probs(Batch.of(rows)), models[name].log_probs(Batch.of(rows)))
+
+
+@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("context", ["sentence", "stream"])
+def test_every_event_is_scored_once_whatever_the_policy_and_batch_size(models, corpus, name, context):
+    model = models[name]
+    scores = [score(model, corpus, context=context, batch_size=size) for size in (1, 64, None)]
+    events = sum(len(unit.split()) + 1 for unit in corpus.test.units)
+    for result in scores:
+        assert result.events.sum() == events
+        np.testing.assert_allclose(result.token_nats, scores[0].token_nats, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", ["lstm", "gpt"])
+def test_a_row_longer_than_any_window_is_scored_whole(models, name):
+    random = np.random.default_rng(3)
+    row = np.concatenate(([0], random.integers(1, 8, 1500), [0]))
+    values = models[name].log_probs(Batch.of([row]))[0]
+    assert (values[1:] < 0).all()
+    # whatever the windows, the first ones see the very beginning
+    np.testing.assert_allclose(values[:16], models[name].log_probs(Batch.of([row[:16]]))[0], atol=1e-5)
+
+
+def test_a_uniform_model_has_perplexity_exactly_v(models, corpus):
+    result = score(models["uniform"], corpus)
+    assert np.exp(result.nats.sum() / result.events.sum()) == pytest.approx(
+        len(models["uniform"].tokenizer.vocabulary), rel=1e-12
+    )
+
+
+@pytest.mark.parametrize("name", ["ngram", "lstm", "gpt"])
+def test_learning_beats_guessing(models, corpus, name):
+    nats = {n: score(models[n], corpus).nats.sum() for n in (name, "uniform")}
+    assert nats[name] < nats["uniform"]
