@@ -22,6 +22,9 @@ import numpy as np
 
 from lmbench.errors import UsageError
 
+PACKED_BITS = 63
+"""Bits of a non-negative int64."""
+
 
 @dataclass(frozen=True)
 class GramCounts:
@@ -56,7 +59,7 @@ class GramCounts:
 
     @property
     def adjusted(self) -> np.ndarray:
-        """int32 (G,): Kneser and Ney's counts below the highest order: ``left``, ``raw`` where no word can stand before."""
+        """int32 (G,): Kneser-Ney's count below the highest order: ``left``, but ``raw`` where no word can precede."""
         return np.where(self.opens, self.raw, self.left)
 
 
@@ -139,10 +142,10 @@ def _sort(keys: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The positions ``ends`` in the order of their ``keys``, and where each new key begins.
 
     Returns int64 (n,) and bool (n,). Sorting values is several times faster than sorting indices, so where key and
-    position fit 63 bits together they are sorted as one integer.
+    position fit one integer they are sorted as such.
     """
     position_bits = int(ends[-1]).bit_length()
-    if int(keys.max()).bit_length() + position_bits <= 63:
+    if int(keys.max()).bit_length() + position_bits <= PACKED_BITS:
         packed = (keys << position_bits) | ends
         packed.sort()
         places = packed & ((1 << position_bits) - 1)

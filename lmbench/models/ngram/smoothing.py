@@ -2,7 +2,7 @@
 
 Kneser & Ney (1995): lower orders count in how many different contexts an n-gram stands, not how often. Chen &
 Goodman (1999, section 4.1.6): three discounts an order, and interpolation at every order. Sentence ends are treated
-as in Heafield et al. (2013, section 3). For a history h, h' without its oldest word, and a the counts of ``Counts.of``::
+as in Heafield et al. (2013, section 3). For a history h, h' without its oldest word, a from ``Counts.of``::
 
     p(w | h) = (a(hw) - D(a(hw))) / sum_v a(hv)  +  b(h) p(w | h')
     b(h)     = sum_v D(a(hv)) / sum_v a(hv)                   p(w | h') below the unigrams is 1 / V
