@@ -39,8 +39,8 @@ def _rows_at_once(device: torch.device, vocabulary_size: int) -> int:
 class _SoftmaxLoss(torch.autograd.Function):
     """Mean cross-entropy of a linear softmax layer, with its gradient, block by block.
 
-    With p = softmax(h W' + b): dL/dlogits = (p - onehot) / N. Each block of logits is made, turned into
-    its gradient in place, multiplied out and forgotten, so (N, V) never exists.
+    With p = softmax(h W' + b): dL/dlogits = (p - onehot) / N. Each block of logits becomes probabilities,
+    is multiplied out and forgotten, so (N, V) need never exist; the one-hot part is a look-up.
     """
 
     @staticmethod
@@ -49,23 +49,23 @@ class _SoftmaxLoss(torch.autograd.Function):
     ) -> Tensor:
         learn = any(ctx.needs_input_grad)
         w, b, h = weight.to(precision), bias.to(precision), hidden.to(precision)
-        grad_hidden, grad_weight = torch.empty_like(h), torch.zeros_like(weight)
-        grad_bias = torch.zeros_like(bias)
-        loss = torch.zeros((), dtype=torch.float64 if h.device.type == "cpu" else torch.float32, device=h.device)
-        size = _rows_at_once(hidden.device, weight.shape[0])
+        grad_hidden, grad_weight, grad_bias = torch.empty_like(h), torch.zeros_like(weight), torch.zeros_like(bias)
+        loss = torch.zeros((), device=h.device)
+        size = _rows_at_once(hidden.device, len(weight))
         for first in range(0, len(targets), size):
-            block, wanted = h[first : first + size], targets[first : first + size, None]
-            p = torch.softmax(torch.addmm(b, block, w.t()), dim=1)
-            chosen = p.gather(1, wanted)
-            loss -= chosen.float().clamp_min(1e-30).log().sum()
+            block, wanted = h[first : first + size], targets[first : first + size]
+            p = torch.softmax(nn.functional.linear(block, w, b), dim=1)
+            loss -= p.gather(1, wanted[:, None]).float().clamp_min(1e-30).log().sum()
             if learn:
-                p.scatter_(1, wanted, chosen - 1)
-                grad_hidden[first : first + size] = p @ w
+                grad_hidden[first : first + size] = p @ w - w[wanted]
                 grad_weight += p.t() @ block
-                grad_bias += p.sum(0, dtype=torch.float32)
+                grad_bias += p.sum(0)
+        if learn:
+            grad_weight.index_add_(0, targets, hidden, alpha=-1)
+            grad_bias -= torch.bincount(targets, minlength=len(bias))
         ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
         ctx.dtype = hidden.dtype
-        return loss.float() / len(targets)
+        return loss / len(targets)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
