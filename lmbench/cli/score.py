@@ -67,10 +67,13 @@ def score(arguments: tuple[str, ...], per_token: bool, form: str) -> None:
                     bad += 1
                     note(f"line {number} of {'standard input' if name == '-' else name} is left out: {error}")
             lines += len(good)
+            written: list[str] = []
             for row in _score(models, good):
                 nats, events = totals[row.model]
                 totals[row.model] = nats - row.log_prob, events + len(row.tokens)
-                click.echo("\n".join(_written(row, form, per_token, width)))
+                written += _written(row, form, per_token, width)
+            if written:
+                click.echo("\n".join(written))
     _summarise({name: total for name, total in totals.items() if models[name].normalized}, lines, bad)
     if bad:
         raise click.exceptions.Exit(2)

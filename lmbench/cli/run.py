@@ -1,0 +1,173 @@
+"""Models + a corpus -> one table, and a folder with everything that is behind it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lmbench.cli.options import corpus_option, line_option, tokenizer_option, tokens_option
+from lmbench.cli.tables import format_option
+
+if TYPE_CHECKING:
+    from lmbench.benchmark.recipe import Recipe
+    from lmbench.benchmark.results import Result
+
+MODELS = "ngram,lstm,gpt"
+RESULTS = Path("results")
+
+
+@click.command()
+@click.option("--models", metavar="LIST", help=f"Models, separated by commas.  [default: {MODELS}]")
+@corpus_option()
+@tokenizer_option
+@click.option("--budget", help="Training of each model: 60s, 5m, 2000steps, 5epochs.  [default: 60s]")
+@click.option("--seeds", type=int, metavar="N", help="Train each model N times.  [default: 1]")
+@click.option("--seed", type=int, help="The first seed.  [default: 1]")
+@click.option("--candidates", metavar="FILE", help="Lists of sentences to rank; see lmbench rank --help.")
+@click.option(
+    "--context",
+    type=click.Choice(["auto", "sentence", "stream"]),
+    help="Where history starts in scoring: at each boundary, or never.  [default: auto, as each model was made for]",
+)
+@click.option("--device", help="cpu, cuda, cuda:1, mps, or auto for the best there is.  [default: auto]")
+@tokens_option
+@line_option
+@click.option("--recipe", "recipe_file", metavar="FILE", help="TOML file with these settings; options go before it.")
+@click.option("--out", metavar="DIR", help="Folder of the results.  [default: results/DATE-CORPUS-MODELS]")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out, or with the last one of this recipe.")
+@format_option
+@click.pass_context
+def run(
+    context: click.Context, recipe_file: str | None, out: str | None, resume: bool, form: str, **given: Any
+) -> None:
+    """Train several models on one corpus, score and rank with each, and compare them in one table.
+
+    \b
+    lmbench run
+    lmbench run --models ngram:order=5,lstm:hidden=256 --corpus my.txt --budget 5m --seeds 3
+    lmbench run --out results/mine --resume
+
+    Exit status 1 tells that some model failed; the table has the others.
+    """
+    from lmbench.benchmark.runner import run as run_recipe
+    from lmbench.cli.kept import note
+    from lmbench.cli.progress import Display, command_again
+    from lmbench.report.tables import write_tables
+
+    recipe = _recipe(recipe_file, out if resume else None, given)
+    folder = _folder(recipe, out, resume)
+    try:
+        with Display() as display:
+            done = run_recipe(recipe, folder, resume=resume, progress=display, on_results=write_tables)
+    except KeyboardInterrupt:
+        again = command_again(context, "--resume", *([] if out else ["--out", str(folder)]))
+        raise KeyboardInterrupt(_interrupted(folder, again)) from None
+    _print(done.results, folder, form)
+    for result in done.failed:
+        note(f"{result.label} failed: {result.reason}")
+    note(f"Everything that is behind this table is in {folder}")
+    if done.failed:
+        raise click.exceptions.Exit(1)
+
+
+def _recipe(recipe_file: str | None, resumed: str | None, given: dict[str, Any]) -> Recipe:
+    """What to run: the options that were given, over the recipe file or that of the resumed run, over the defaults."""
+    from lmbench.benchmark.recipe import Recipe
+    from lmbench.corpus import catalog
+
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if chosen.get("context") == "auto":
+        del chosen["context"]
+    kept = Path(resumed) / "recipe.toml" if resumed else None
+    if recipe_file is None and kept is not None and kept.is_file() and not chosen:
+        recipe_file = str(kept)
+    if recipe_file is not None:
+        return dataclasses.replace(Recipe.read(recipe_file), **chosen)
+    entry = catalog.find(chosen.get("corpus", catalog.DEFAULT))
+    if entry is not None:
+        chosen.setdefault("tokenizer", entry.unit)
+    return Recipe(**{"models": MODELS, **chosen})
+
+
+def _folder(recipe: Recipe, out: str | None, resume: bool) -> Path:
+    """The folder of the run: the one that was named, the last one of this recipe, or a new one."""
+    if out is not None:
+        return Path(out)
+    if resume:
+        return _last_run(recipe)
+    from lmbench import specification
+
+    names = dict.fromkeys(specification.parse(model)[0] for model in recipe.models)
+    name = "-".join([time.strftime("%Y-%m-%d"), Path(recipe.corpus).stem, *names])[:80]
+    number = 1
+    while (folder := RESULTS / (name if number == 1 else f"{name}-{number}")).exists():
+        number += 1
+    return folder
+
+
+def _last_run(recipe: Recipe) -> Path:
+    """The youngest folder in results/ that holds a run of ``recipe``."""
+    from lmbench.benchmark.recipe import Recipe
+    from lmbench.errors import UsageError
+
+    kept = sorted(RESULTS.glob("*/recipe.toml"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in kept:
+        if Recipe.read(path) == recipe:
+            return path.parent
+    raise UsageError(
+        f"There is no run of this recipe in {RESULTS.resolve()} to go on with. Name its folder: --out DIR --resume."
+    )
+
+
+def _interrupted(folder: Path, again: str) -> str:
+    """What an interrupted run leaves, and how it goes on."""
+    if not (folder / "recipe.toml").exists():
+        return f"Interrupted before anything was trained. Start again: {again.removesuffix(' --resume')}"
+    return (
+        f"Interrupted. Finished models, and the state of the one in training, are kept in {folder}. Go on with: {again}"
+    )
+
+
+def _print(results: tuple[Result, ...], folder: Path, form: str) -> None:
+    """The table, and under it what its numbers were measured on."""
+    from lmbench.benchmark.results import RunFolder
+    from lmbench.cli.tables import print_table
+
+    if form == "csv":
+        click.echo(RunFolder(folder).table.read_text(encoding="utf-8"), nl=False)
+        return
+    order = sorted(results, key=lambda result: (result.status == "failed", result.perplexity or float("inf")))
+    print_table([_row(result) for result in order], form)
+    signatures: dict[str, list[str]] = {}
+    for result in order:
+        if result.signature:
+            signatures.setdefault(result.signature, []).append(result.label)
+    if signatures:
+        click.echo()
+    for signature, labels in signatures.items():
+        click.echo(f"{', '.join(labels)}: {signature}")
+
+
+def _row(result: Result) -> dict[str, Any]:
+    """One line of the printed table: the columns that decide."""
+    interval = None
+    if result.perplexity_low is not None and result.perplexity_high is not None:
+        interval = f"{result.perplexity_low:.2f} - {result.perplexity_high:.2f}"
+    accuracy = None if result.ranking_accuracy is None else f"{result.ranking_accuracy:.1%}"
+    return {
+        "model": result.label,
+        "perplexity": "failed" if result.status == "failed" else result.perplexity,
+        "95% interval": interval,
+        "nats over source": result.excess_over_source,
+        "bits/char": result.bits_per_character,
+        "ranking": accuracy,
+        "parameters": result.parameters,
+        "train s": result.train_seconds,
+        "train tok/s": result.train_tokens_per_second,
+        "score tok/s": result.score_tokens_per_second,
+        "memory MiB": result.peak_memory_mib,
+    }
