@@ -16,21 +16,18 @@ The benchmark of linguistic minimal pairs (BLiMP) is read as it is: ``sentence_g
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import json
-import lzma
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from lmbench.corpus.reading import read_text
 from lmbench.corpus.text import Corpus
 from lmbench.errors import UsageError
 from lmbench.tasks.corruption import corrupted
 
-OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 SHOWN = 5
 """Bad lines named in one error message."""
 
@@ -60,27 +57,12 @@ class CandidateSet:
 
 
 def read_candidates(path: str | Path) -> list[CandidateSet]:
-    """All sets of the file at ``path``; .gz, .bz2 and .xz are read as they are.
+    """All sets of the file at ``path``; gz, bz2 and xz are read as they are.
 
-    Raises UsageError that names every broken line (file, line, column, what is wrong), or says that the
-    file is missing, empty or not UTF-8 text.
+    Raises UsageError that names every broken line (line, column, what is wrong), CorpusError for a file that
+    is missing, empty or no UTF-8 text.
     """
-    path = Path(path)
-    try:
-        with OPENERS.get(path.suffix, open)(path, "rb") as file:
-            content: bytes = file.read()
-    except (OSError, EOFError, lzma.LZMAError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"The candidates file {path} cannot be read: {reason}. Check the path.") from None
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UsageError(
-            f"The candidates file {path} is not UTF-8 text: byte 0x{content[error.start]:02X} at position "
-            f"{error.start}, line {line}, cannot be decoded. Save it as UTF-8."
-        ) from None
-    return parse_candidates(text, str(path))
+    return parse_candidates(read_text(Path(path)), str(path))
 
 
 def parse_candidates(text: str, name: str = "candidates") -> list[CandidateSet]:

@@ -1,0 +1,190 @@
+"""Recipe -> ``Plan``: everything a run needs, found and checked before a second of training."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from lmbench import __version__, specification
+from lmbench.benchmark.recipe import Recipe
+from lmbench.benchmark.results import Key, Result, RunFolder
+from lmbench.corpus.loading import load_corpus
+from lmbench.corpus.text import Corpus, TokenizedCorpus
+from lmbench.errors import ResultsError, UsageError
+from lmbench.models import registry
+from lmbench.models.base import Trainable
+from lmbench.tasks.ranking import CandidateSet, Order, candidate_sets, read_candidates
+
+SOURCE = "source"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model with one seed, None where it draws no random numbers. ``folder``: under models/ and scores/."""
+
+    spec: str
+    seed: int | None
+    folder: str
+
+    @property
+    def key(self) -> Key:
+        return (self.spec, self.seed)
+
+    def create(self, device: str) -> Trainable:
+        """The model, not yet fitted. Raises UsageError for settings that cannot be."""
+        defaults: dict[str, Any] = {"device": device}
+        if self.seed is not None:
+            defaults["seed"] = self.seed
+        return registry.create(self.spec, defaults)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is the same for all models of a run.
+
+    ``data``: the corpus and its tokenizer. ``sets``: candidates to rank, decided by ``order``; ``origin`` says where
+    they come from. ``jobs``: the models in the order in which they run, the source first where there is one.
+    """
+
+    recipe: Recipe
+    jobs: tuple[Job, ...]
+    data: TokenizedCorpus
+    sets: Sequence[CandidateSet]
+    order: Order
+    origin: str
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What metrics.json says of the run as a whole."""
+        corpus, tokenizer = self.data.corpus, self.data.tokenizer
+        return {
+            "lmbench": __version__,
+            "recipe": self.recipe.to_dict(),
+            "corpus": {
+                "name": corpus.name,
+                "sha256": corpus.sha256,
+                "language": corpus.language,
+                "origin": corpus.origin,
+                "line": corpus.line,
+                "notes": list(corpus.notes),
+                "splits": {split.name: self._split(split.name) for split in corpus},
+            },
+            "tokenizer": {
+                "spec": tokenizer.spec,
+                "vocabulary": len(tokenizer.vocabulary),
+                "vocabulary_sha256": tokenizer.vocabulary.sha256,
+            },
+            "candidates": {
+                "origin": self.origin,
+                "sets": len(self.sets),
+                "order": self.order,
+                "sha256": _checksum([[list(s.candidates), s.answer, s.phenomenon] for s in self.sets]),
+            },
+        }
+
+    def _split(self, name: str) -> dict[str, Any]:
+        tokens = getattr(self.data, name)
+        units = len(self.data.corpus.split(name).units)
+        return {"units": units, "events": tokens.events, "unknowns": tokens.unknowns}
+
+
+def make_plan(recipe: Recipe, corpus: Corpus | None, check: Callable[[Recipe], None]) -> Plan:
+    """Find everything that ``recipe`` names, what is quick to check first; ``check`` looks at the output folder.
+
+    ``corpus``: use this one instead of loading what the recipe names. Raises UsageError or CorpusError for what is
+    wrong with a model, the corpus, the tokenizer or the candidates.
+    """
+    if corpus is not None:
+        recipe = replace(recipe, corpus=corpus.name)
+    check(recipe)
+    jobs = _jobs(recipe)
+    sets = None if recipe.candidates is None else read_candidates(recipe.candidates)
+    corpus = corpus or load_corpus(recipe.corpus, line=recipe.line, tokens=recipe.tokens)  # type: ignore[arg-type]
+    order: Order = "total"
+    origin = f"the file {recipe.candidates}"
+    if sets is None:
+        sets = candidate_sets(corpus, recipe.seed)
+        origin = "minimal pairs of the corpus" if corpus.pairs else "held-out sentences and corrupted copies of them"
+        order = "total" if corpus.pairs else "token"  # a copy with a word less must not win by being short
+    if corpus.grammar is not None:
+        jobs = [Job(SOURCE, None, SOURCE), *jobs]
+    plan = Plan(recipe, tuple(jobs), corpus.tokenize(recipe.tokenizer), sets, order, origin)
+    _ = plan.facts  # encodes every split, so that text that cannot be encoded is found now
+    return plan
+
+
+def check_folder(folder: RunFolder, recipe: Recipe, resume: bool) -> None:
+    """Raise UsageError where ``folder`` holds another run, or this one and nobody asked to go on with it."""
+    if not folder.is_run():
+        return
+    if not resume:
+        raise UsageError(
+            f"{folder.path} already holds a run. Go on with it by --resume, or name another folder with --out."
+        )
+    differences = Recipe.read(folder.recipe).differences(recipe)
+    if differences:
+        raise UsageError(
+            f"{folder.path} holds a run of another recipe, so it cannot be resumed with this one: "
+            f"{'; '.join(differences)}. Ask for the same, or name another folder with --out."
+        )
+
+
+def finished(folder: RunFolder, plan: Plan) -> list[Result]:
+    """The finished results in ``folder``; raises ResultsError where they belong to other text than today's."""
+    if not folder.metrics.is_file():
+        return []
+    before = folder.read_facts()
+    for noun in ("corpus", "candidates"):
+        if before.get(noun, {}).get("sha256") != plan.facts[noun]["sha256"]:
+            raise ResultsError(
+                f"The text of the {noun} changed since {folder.path} was begun, so old and new results could not be "
+                "compared. Restore it, or begin anew in another folder with --out."
+            )
+    return [result for result in folder.read_results() if result.status == "done"]
+
+
+def _jobs(recipe: Recipe) -> list[Job]:
+    """Every model with every seed, tried by creating it. Raises UsageError for settings that cannot be.
+
+    A model that draws no random numbers, or whose seed is written into it, runs once: it would only repeat itself.
+    """
+    jobs: list[Job] = []
+    for seed in recipe.all_seeds:
+        for spec in recipe.models:
+            seeded = _draws(spec)
+            if not seeded and seed != recipe.seed:
+                continue
+            name = _slug(spec) + (f".seed{seed}" if seeded and recipe.seeds > 1 else "")
+            jobs.append(Job(spec, seed if seeded else None, _unique(name, [SOURCE, *(job.folder for job in jobs)])))
+            if seed == recipe.seed:
+                jobs[-1].create(recipe.device)
+    return jobs
+
+
+def _draws(spec: str) -> bool:
+    """Whether the model takes the seed of the run."""
+    name, settings = specification.parse(spec)
+    config = getattr(registry.family(name), "Config", None)
+    return config is not None and "seed" not in settings and any(f.name == "seed" for f in dataclasses.fields(config))
+
+
+def _slug(spec: str) -> str:
+    """A name for a folder: what is neither letter, digit nor one of ``. _ = + -`` becomes ``-``."""
+    return re.sub(r"[^\w.=+-]+", "-", spec).strip(".-") or "model"
+
+
+def _unique(name: str, taken: Sequence[str]) -> str:
+    """``name``, numbered where it is taken; capitals do not count, as some file systems ignore them."""
+    small = {other.lower() for other in taken}
+    names = (name if number == 1 else f"{name}-{number}" for number in range(1, len(taken) + 2))
+    return next(candidate for candidate in names if candidate.lower() not in small)
+
+
+def _checksum(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()

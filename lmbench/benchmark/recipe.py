@@ -1,0 +1,155 @@
+"""What to run, written down -> ``Recipe``: a frozen dataclass in Python, ``recipe.toml`` on disk.
+
+A recipe holds everything that decides the numbers of a run, and nothing else: the same recipe on the same
+machine gives the same table. It is checked as far as words can be before anything is read or trained.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from lmbench import specification
+from lmbench.corpus.tokenizers import TOKENIZERS
+from lmbench.errors import UsageError, unknown_name
+from lmbench.models import registry
+from lmbench.training.budget import Budget
+from lmbench.training.checkpoints import write_text
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One run: which models, on which text, at what cost.
+
+    >>> Recipe(models="ngram:order=3,uniform").models
+    ('ngram:order=3', 'uniform')
+    """
+
+    models: tuple[str, ...]
+    """Specifications in the order in which they run; also one comma-separated text."""
+    corpus: str = "english"
+    """A catalog name, or the path of a file or folder."""
+    tokenizer: str = "word"
+    """word, char, byte or bpe, with settings: ``bpe:size=8000``."""
+    budget: str = "60s"
+    """Training of each model: seconds, steps or epochs (``60s``, ``2000steps``, ``5epochs``)."""
+    seeds: int = 1
+    """How often each model that draws random numbers is trained, with seeds seed, seed + 1, ..."""
+    seed: int = 1
+    """The first seed; also that of the corrupted sentences."""
+    candidates: str | None = None
+    """File of candidates to rank; by default those of the corpus, or corrupted held-out sentences."""
+    device: str = "auto"
+    """Where networks are trained: auto, cpu, cuda, mps."""
+    context: str | None = None
+    """History of every model in scoring: ``sentence`` or ``stream``; by default each model's own."""
+    line: str | None = None
+    """What a line of the corpus is: ``sentence`` or mere ``text``; by default what the catalog declares."""
+    tokens: int | None = None
+    """Size of a corpus that is generated; by default the corpus' own choice."""
+
+    def __post_init__(self) -> None:
+        given = specification.split(self.models) if isinstance(self.models, str) else self.models
+        object.__setattr__(self, "models", tuple(given))
+        object.__setattr__(self, "budget", str(self.budget))
+        self._check_types()
+        self._check_models()
+        name, settings = specification.parse(self.tokenizer)
+        if name not in TOKENIZERS:
+            raise unknown_name("tokenizer", name, TOKENIZERS)
+        specification.configure(name, TOKENIZERS[name].Config, settings)
+        Budget.parse(self.budget)
+        if self.seeds < 1:
+            raise UsageError(f"seeds is how often each model is trained, so at least 1, not {self.seeds}.")
+        if self.seed < 0:
+            raise UsageError(f"seed must be 0 or more, not {self.seed}.")
+        if self.tokens is not None and self.tokens < 1:
+            raise UsageError(f"tokens is the size of the generated corpus, so at least 1, not {self.tokens}.")
+        for key, choices in (("context", ("sentence", "stream")), ("line", ("sentence", "text"))):
+            value = getattr(self, key)
+            if value is not None and value not in choices:
+                raise unknown_name(key, value, choices)
+
+    @property
+    def all_seeds(self) -> range:
+        """The seeds of the run, in order."""
+        return range(self.seed, self.seed + self.seeds)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], origin: str = "the recipe") -> Self:
+        """The recipe with these fields. Raises UsageError for an unknown or missing one, or a wrong type."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        for key in content:
+            if key not in known:
+                raise unknown_name(f"entry of {origin} named", key, known)
+        if "models" not in content:
+            raise UsageError(f'{origin} names no models. Write for example models = ["ngram", "lstm"].')
+        return cls(**content)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """The recipe in the TOML file at ``path``. Raises UsageError that says what is wrong where."""
+        try:
+            content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UsageError(f"The recipe {path} cannot be read: {error.strerror or error}. Check the path.") from None
+        except UnicodeDecodeError as error:
+            raise UsageError(f"The recipe {path} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
+        except tomllib.TOMLDecodeError as error:
+            raise UsageError(f"The recipe {path} is not TOML: {error}. Compare it with recipe.toml of a run.") from None
+        return cls.from_dict(content, str(path))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields that are set, as TOML and JSON values."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {**{name: value for name, value in values.items() if value is not None}, "models": list(self.models)}
+
+    def to_toml(self) -> str:
+        """The recipe as TOML. Strings and lists of strings are written the same way in JSON."""
+        lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in self.to_dict().items()]
+        return "\n".join(["# lmbench run --recipe recipe.toml", *lines]) + "\n"
+
+    def write(self, path: Path) -> None:
+        """Keep the recipe at ``path``, atomically."""
+        write_text(path, self.to_toml())
+
+    def differences(self, other: Recipe) -> list[str]:
+        """One ``field: here, there`` for each field in which the two differ."""
+        return [
+            f"{field.name}: {getattr(self, field.name)!r} here, {getattr(other, field.name)!r} there"
+            for field in dataclasses.fields(self)
+            if getattr(self, field.name) != getattr(other, field.name)
+        ]
+
+    def _check_types(self) -> None:
+        """Raise UsageError where a value, from a file perhaps, is of the wrong type."""
+        wanted = {"seeds": int, "seed": int, "tokens": int}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name == "models" or (value is None and field.default is None):
+                continue
+            kind = wanted.get(field.name, str)
+            if not isinstance(value, kind) or isinstance(value, bool):
+                noun = "a whole number" if kind is int else "a text"
+                raise UsageError(f"{field.name} must be {noun}, not {value!r}.")
+
+    def _check_models(self) -> None:
+        if not self.models:
+            raise UsageError("No model is named. Give at least one, for example --models ngram,lstm,gpt.")
+        known = registry.names()
+        for model in self.models:
+            if not isinstance(model, str):
+                raise UsageError(f"models must be texts such as 'lstm:hidden=256', not {model!r}.")
+            name, _ = specification.parse(model)
+            if name not in known:
+                raise unknown_name("model", name, known)
+            if self.models.count(model) > 1:
+                raise UsageError(
+                    f"The model '{model}' is named twice. To train it several times, ask for more seeds (--seeds 3); "
+                    "to compare settings, give each its own (ngram:order=3,ngram:order=5)."
+                )

@@ -1,0 +1,120 @@
+"""What one model came to: ``Result``, a row of ``table.csv`` and an entry of ``metrics.json``."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+Status = Literal["done", "failed"]
+Key = tuple[str, int | None]
+"""Model and seed: what tells the rows of a run apart."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One model with one seed: a row of ``table.csv``, whose columns are these fields in this order.
+
+    None where a number does not apply or could not be had; it is an empty cell in the table.
+    """
+
+    model: str
+    """The model as it was asked for."""
+    seed: int | None
+    """None for a model that draws no random numbers."""
+    perplexity: float | None = None
+    """Of the test split; None for what is no distribution."""
+    perplexity_low: float | None = None
+    perplexity_high: float | None = None
+    """95 % bootstrap interval over the segments of the test split."""
+    excess_over_source: float | None = None
+    """Nats per event above the source of a generated corpus: an estimate of the relative entropy
+    (Kullback-Leibler divergence) from the true distribution to the model. 0 is perfect; exp of it is the
+    factor between the two perplexities."""
+    bits_per_character: float | None = None
+    bits_per_byte: float | None = None
+    events: int | None = None
+    """Predicted tokens of the test split, boundaries included."""
+    unknown_rate: float | None = None
+    """Share of them that is <unk>, in [0, 1]."""
+    ranking_accuracy: float | None = None
+    """Share of the candidate sets whose right sentence leads; ties count in part."""
+    parameters: int | None = None
+    """Trained numbers, or stored n-grams."""
+    train_seconds: float | None = None
+    """Wall seconds inside fit, interruptions left out."""
+    peak_memory_mib: float | None = None
+    """Largest resident memory of the whole process while the model was trained and scored: interpreter,
+    libraries and corpus included."""
+    train_tokens_per_second: float | None = None
+    score_tokens_per_second: float | None = None
+    signature: str = ""
+    """The settings without which the numbers mean nothing."""
+    mean_reciprocal_rank: float | None = None
+    ranking_sets: int | None = None
+    """Candidate sets with an answer."""
+    ranking_low: float | None = None
+    ranking_high: float | None = None
+    """95 % Wilson interval of the accuracy."""
+    ranking_by: str = ""
+    """What decides: the total log probability, or that per token."""
+    nats_per_event: float | None = None
+    pseudo_perplexity: float | None = None
+    """The formula of the perplexity where the scores are no distribution: comparable with nothing else."""
+    valid_perplexity: float | None = None
+    epochs: float | None = None
+    """Passes over the training split."""
+    stopped: str = ""
+    """Why training ended: budget, early-stop or closed-form."""
+    device: str = ""
+    precision: str = ""
+    comparison: str = ""
+    """Rows may be ranked against each other where this is equal: they predict the same events."""
+    kind: str = ""
+    """The family; ``source`` is the floor that nobody can beat."""
+    specification: str = ""
+    """Every setting in which the model differs from the family's defaults, automatic choices included."""
+    folder: str = ""
+    """Name under models/ and scores/."""
+    status: Status = "done"
+    reason: str = ""
+    """Why it failed, in one line."""
+    details: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What metrics.json holds beyond the table: signature, sums, accuracies by phenomenon."""
+
+    @property
+    def key(self) -> Key:
+        """What tells the rows of a run apart."""
+        return (self.model, self.seed)
+
+    @property
+    def label(self) -> str:
+        """The model, with its seed where it has one."""
+        return self.model if self.seed is None else f"{self.model} (seed {self.seed})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        return _plain(dataclasses.asdict(self))
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Self:
+        """The result with these fields; unknown ones, of a later version, are left out."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        return cls(**{key: _number(value) for key, value in content.items() if key in known})
+
+
+COLUMNS = tuple(field.name for field in dataclasses.fields(Result) if field.name != "details")
+
+
+def _plain(value: Any) -> Any:
+    """JSON knows no infinity: it is written as a text and read back by ``from_dict``."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _number(value: Any) -> Any:
+    return float(value) if isinstance(value, str) and value in ("inf", "-inf", "nan") else value

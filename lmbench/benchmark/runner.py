@@ -1,0 +1,229 @@
+"""Recipe -> a folder of results: each model trained, scored, ranked; one that fails never loses the others.
+
+::
+
+    check everything        recipe, models, folder, corpus, candidates: before a second of training
+    for each seed, model    fit -> keep -> score test and valid -> rank candidates -> write its files
+    after each              metrics.json and table.csv anew, so that a run can be cut off at any moment
+
+A run that was cut off goes on with ``resume``: finished models are read, one that was being trained goes on from
+its checkpoint, one that had failed is tried again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from lmbench import specification
+from lmbench.benchmark.environment import PeakMemory, describe_environment
+from lmbench.benchmark.journal import Journal, RunProgress
+from lmbench.benchmark.measures import candidate_rows, headline, with_ranking, with_scores
+from lmbench.benchmark.plan import SOURCE, Job, Plan, check_folder, finished, make_plan
+from lmbench.benchmark.recipe import Recipe
+from lmbench.benchmark.results import Key, Result, RunFolder
+from lmbench.corpus.text import Corpus
+from lmbench.errors import ModelError, ResultsError
+from lmbench.models import registry
+from lmbench.models.base import LanguageModel
+from lmbench.scoring.scorer import score
+from lmbench.tasks.ranking import rank
+from lmbench.training.budget import Budget
+from lmbench.training.checkpoints import Checkpoints, write_json
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run came to. ``path``: its folder; ``results``: one of each model and seed, in the order of the run."""
+
+    path: Path
+    results: tuple[Result, ...]
+
+    @property
+    def failed(self) -> tuple[Result, ...]:
+        """The models that did not get through, with their reasons."""
+        return tuple(result for result in self.results if result.status == "failed")
+
+
+def run(
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    progress: RunProgress | None = None,
+    corpus: Corpus | None = None,
+    on_results: Callable[[Path], object] | None = None,
+) -> RunResult:
+    """Train, score and rank every model of ``recipe``; write everything into the folder ``out``.
+
+    ``resume``: go on with the run that ``out`` holds. ``progress``: where to report. ``corpus``: use this one instead
+    of loading what the recipe names. ``on_results``: called with ``out`` whenever its tables were rewritten.
+
+    A model that fails is recorded with its reason and the others go on; see ``RunResult.failed``. Raises UsageError,
+    CorpusError or ModelError for what is wrong before the first training, ResultsError where the folder cannot be
+    written, and KeyboardInterrupt on SIGINT or SIGTERM, when all that was done is kept.
+    """
+    folder = RunFolder(out)
+    plan = make_plan(recipe, corpus, check=lambda recipe: check_folder(folder, recipe, resume))
+    done = finished(folder, plan) if resume else []
+    folder.create()
+    plan.recipe.write(folder.recipe)
+    folder.write_environment(describe_environment())
+    work = _Run(plan, folder, Journal(folder.log, progress), {result.key: result for result in done})
+    with _terminable():
+        return work.all(on_results or (lambda path: None))
+
+
+@dataclass
+class _Run:
+    """A run in progress: what is the same for all its models, and the results so far."""
+
+    plan: Plan
+    folder: RunFolder
+    journal: Journal
+    results: dict[Key, Result] = field(default_factory=dict)
+
+    def all(self, on_results: Callable[[Path], object]) -> RunResult:
+        """Every job that is not done yet; the tables anew after each."""
+        waiting = [job for job in self.plan.jobs if job.key not in self.results]
+        self._write(on_results)
+        for job in waiting:
+            try:
+                self.results[job.key] = self._one(job)
+            except KeyboardInterrupt:
+                self.journal.note("interrupted; what was done is kept, and --resume goes on from here")
+                raise
+            self._write(on_results)
+        return RunResult(self.folder.path, self._ordered())
+
+    def _ordered(self) -> tuple[Result, ...]:
+        return tuple(self.results[job.key] for job in self.plan.jobs if job.key in self.results)
+
+    def _write(self, on_results: Callable[[Path], object]) -> None:
+        self.folder.write_results(self.plan.facts, self._ordered())
+        on_results(self.folder.path)
+
+    def _one(self, job: Job) -> Result:
+        """Train, score and rank one model. What it reached before it failed is kept."""
+        result = Result(job.spec, job.seed, folder=job.folder)
+        self.journal.begin(result.label)
+        try:
+            with PeakMemory() as peak:
+                model, result = self._fit(job, result, peak)
+                result = self._score(model, result)
+                result = self._rank(model, result)
+        except ResultsError:  # the folder is the trouble, not the model: the others would fare no better
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever breaks one model, of another package perhaps, is recorded
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            self.journal.failure(error)
+            self.journal.note(f"failed: {reason}")
+            return replace(result, status="failed", reason=reason)
+        return replace(result, peak_memory_mib=_larger(result.peak_memory_mib, peak.mib))
+
+    def _fit(self, job: Job, result: Result, peak: PeakMemory) -> tuple[LanguageModel, Result]:
+        """The model, trained or as it was kept, and what its training cost."""
+        directory, path = self.folder.model(job.folder), self.folder.fit(job.folder)
+        kept = self._kept(job)
+        if kept is not None:
+            model, facts = kept
+            self.journal.note("was trained before; it is read, not trained again")
+        else:
+            model, report = self._train(job)
+            model.save(directory)
+            spec = specification.describe(model.kind, model.config) if hasattr(model, "config") else model.kind
+            facts = {"specification": spec, "peak_memory_mib": peak.read(), "report": report}
+            write_json(path, facts)
+            Checkpoints(directory).clear()
+        report = facts["report"]
+        result = replace(
+            result,
+            kind=model.kind,
+            specification=facts["specification"],
+            parameters=int(model.parameters),
+            peak_memory_mib=facts["peak_memory_mib"],
+        )
+        if not report:  # the source learns nothing
+            return model, result
+        return model, replace(
+            result,
+            train_seconds=report["train_seconds"],
+            train_tokens_per_second=report["tokens_per_second"] or None,
+            epochs=report["epochs"],
+            stopped=report["stopped"],
+            device=report["device"],
+            precision=report["precision"],
+            details={**result.details, "fit": {**report, "curve": f"models/{job.folder}/fit.json"}},
+        )
+
+    def _train(self, job: Job) -> tuple[LanguageModel, dict[str, Any]]:
+        if job.spec == SOURCE:
+            from lmbench.models.source import Source
+
+            assert self.plan.data.corpus.grammar is not None  # that is why the job exists
+            self.journal.step("structure", "the grammar that the corpus was sampled from: the floor of the table")
+            return Source(self.plan.data.corpus.grammar, self.plan.data.tokenizer), {}
+        model = job.create(self.plan.recipe.device)
+        budget, directory = Budget.parse(self.plan.recipe.budget), self.folder.model(job.folder)
+        report = model.fit(self.plan.data.train, self.plan.data.valid, budget, self.journal, Checkpoints(directory))
+        return model, report.to_dict()
+
+    def _kept(self, job: Job) -> tuple[LanguageModel, dict[str, Any]] | None:
+        """A model that was trained to its end before the run was cut off, and its fit.json."""
+        path = self.folder.fit(job.folder)
+        if not path.is_file():
+            return None
+        try:
+            return registry.load(path.parent), json.loads(path.read_text(encoding="utf-8"))
+        except (ModelError, OSError, ValueError) as error:
+            self.journal.note(f"the model kept in {path.parent} cannot be read and is trained again: {error}")
+            return None
+
+    def _score(self, model: LanguageModel, result: Result) -> Result:
+        """Perplexity and its kin on the test split, with the time it took; the sums go to scores/."""
+        if "predict" not in self.journal.steps:
+            self.journal.step("predict", f"ln p of the {self.plan.data.test.events:,} events of the test split")
+        corpus, context = self.plan.data.corpus, self.plan.recipe.context
+        began = time.perf_counter()
+        test = score(model, corpus, "test", context=context)  # type: ignore[arg-type]
+        seconds = time.perf_counter() - began
+        self.folder.write_scores(result.folder, test, test.tokens.ends)
+        valid = score(model, corpus, "valid", context=context)  # type: ignore[arg-type]
+        result = with_scores(result, test, valid, seconds, self.results.get((SOURCE, None)))
+        self.journal.note(headline(result))
+        return result
+
+    def _rank(self, model: LanguageModel, result: Result) -> Result:
+        """Order of the candidates, and how often the right one leads."""
+        ranking = rank(model, self.plan.sets, by=self.plan.order, line=self.plan.data.corpus.line)
+        self.folder.write_candidates(result, candidate_rows(ranking))
+        return with_ranking(result, ranking)
+
+
+def _larger(one: float | None, other: float | None) -> float | None:
+    known = [value for value in (one, other) if value is not None]
+    return max(known) if known else None
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end the run as Ctrl-C does: what was done is kept."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
