@@ -270,7 +270,9 @@ class _Training:
         tensors = {f"model.{name}": value for name, value in self.network.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
         for number, entry in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{number}.{key}": torch.as_tensor(value) for key, value in entry.items()}
+            tensors |= {
+                f"optimizer.{number}.{key}": torch.as_tensor(value) for key, value in entry.items() if value is not None
+            }
         for number, value in enumerate(_flatten(self.state)):
             tensors[f"state.{number}"] = value
         tensors["random"] = torch.get_rng_state()
