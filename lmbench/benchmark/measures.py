@@ -90,8 +90,5 @@ def _excess(result: Result, source: Result | None) -> float | None:
     """Nats per event above the source, where both are distributions over the same events."""
     if source is None or source.comparison != result.comparison:
         return None
-    if source.perplexity is None or result.perplexity is None:
-        return None
-    assert source.nats_per_event is not None  # a perplexity is the exponential of it
-    assert result.nats_per_event is not None
-    return result.nats_per_event - source.nats_per_event
+    mine, best = (r.nats_per_event if r.perplexity is not None else None for r in (result, source))
+    return None if mine is None or best is None else mine - best

@@ -16,9 +16,9 @@ from lmbench.benchmark.recipe import Recipe
 from lmbench.benchmark.results import Key, Result, RunFolder
 from lmbench.corpus.loading import load_corpus
 from lmbench.corpus.text import Corpus, TokenizedCorpus
-from lmbench.errors import ResultsError, UsageError
+from lmbench.errors import ModelError, ResultsError, UsageError
 from lmbench.models import registry
-from lmbench.models.base import Trainable
+from lmbench.models.base import LanguageModel, Trainable
 from lmbench.tasks.ranking import CandidateSet, Order, candidate_sets, read_candidates
 
 SOURCE = "source"
@@ -50,6 +50,7 @@ class Plan:
 
     ``data``: the corpus and its tokenizer. ``sets``: candidates to rank, decided by ``order``; ``origin`` says where
     they come from. ``jobs``: the models in the order in which they run, the source first where there is one.
+    ``source``: the distribution that the corpus was sampled from, as a model. ``notes``: what a reader should know.
     """
 
     recipe: Recipe
@@ -58,6 +59,8 @@ class Plan:
     sets: Sequence[CandidateSet]
     order: Order
     origin: str
+    source: LanguageModel | None = None
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -66,6 +69,7 @@ class Plan:
         return {
             "lmbench": __version__,
             "recipe": self.recipe.to_dict(),
+            "notes": list(self.notes),
             "corpus": {
                 "name": corpus.name,
                 "sha256": corpus.sha256,
@@ -112,9 +116,11 @@ def make_plan(recipe: Recipe, corpus: Corpus | None, check: Callable[[Recipe], N
         sets = candidate_sets(corpus, recipe.seed)
         origin = "minimal pairs of the corpus" if corpus.pairs else "held-out sentences and corrupted copies of them"
         order = "total" if corpus.pairs else "token"  # a copy with a word less must not win by being short
-    if corpus.grammar is not None:
+    data = corpus.tokenize(recipe.tokenizer)
+    source, notes = _source(data)
+    if source is not None:
         jobs = [Job(SOURCE, None, SOURCE), *jobs]
-    plan = Plan(recipe, tuple(jobs), corpus.tokenize(recipe.tokenizer), sets, order, origin)
+    plan = Plan(recipe, tuple(jobs), data, sets, order, origin, source, notes)
     _ = plan.facts  # encodes every split, so that text that cannot be encoded is found now
     return plan
 
@@ -147,6 +153,18 @@ def finished(folder: RunFolder, plan: Plan) -> list[Result]:
                 "compared. Restore it, or begin anew in another folder with --out."
             )
     return [result for result in folder.read_results() if result.status == "done"]
+
+
+def _source(data: TokenizedCorpus) -> tuple[LanguageModel | None, tuple[str, ...]]:
+    """The source of a generated corpus as a model, or why there is none in these tokens."""
+    if data.corpus.grammar is None:
+        return None, ()
+    from lmbench.models.source import Source
+
+    try:
+        return Source(data.corpus.grammar, data.tokenizer), ()
+    except ModelError as error:
+        return None, (f"The source of the corpus is not shown. {error}",)
 
 
 def _jobs(recipe: Recipe) -> list[Job]:

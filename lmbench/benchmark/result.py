@@ -90,8 +90,8 @@ class Result:
 
     @property
     def label(self) -> str:
-        """The model, with its seed where it has one."""
-        return self.model if self.seed is None else f"{self.model} (seed {self.seed})"
+        """The model, with its seed where the run trains it with several: its folder tells."""
+        return f"{self.model} (seed {self.seed})" if self.folder.endswith(f".seed{self.seed}") else self.model
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""

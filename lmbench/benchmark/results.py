@@ -124,6 +124,10 @@ class RunFolder:
         write_json(self.metrics, {"format": FORMAT, **facts, "results": rows})
         write_text(self.table, to_csv(COLUMNS, ([getattr(result, name) for name in COLUMNS] for result in results)))
 
+    def write_text(self, name: str, text: str) -> None:
+        """A further file, such as a table in another form, atomically."""
+        write_text(self.path / name, text)
+
     def read_facts(self) -> dict[str, Any]:
         """``metrics.json`` without the results. Raises ResultsError where it is missing or damaged."""
         return {key: value for key, value in self._read_metrics().items() if key != "results"}

@@ -93,6 +93,7 @@ class _Run:
     def all(self, on_results: Callable[[Path], object]) -> RunResult:
         """Every job that is not done yet; the tables anew after each."""
         waiting = [job for job in self.plan.jobs if job.key not in self.results]
+        self._open(len(waiting))
         self._write(on_results)
         for job in waiting:
             try:
@@ -102,6 +103,17 @@ class _Run:
                 raise
             self._write(on_results)
         return RunResult(self.folder.path, self._ordered())
+
+    def _open(self, waiting: int) -> None:
+        """What the whole run is about, for the log and for whoever watches."""
+        splits, name = self.plan.facts["corpus"]["splits"], self.plan.data.corpus.name
+        sizes = ", ".join(f"{split} {content['events']:,}" for split, content in splits.items())
+        self.journal.note(f"{name} in {self.plan.data.tokenizer.spec} tokens: {sizes} events")
+        self.journal.note(f"{len(self.plan.sets):,} candidate sets: {self.plan.origin}")
+        for note in self.plan.notes:
+            self.journal.note(note)
+        if waiting < len(self.plan.jobs):
+            self.journal.note(f"{len(self.plan.jobs) - waiting} of {len(self.plan.jobs)} models were finished before")
 
     def _ordered(self) -> tuple[Result, ...]:
         return tuple(self.results[job.key] for job in self.plan.jobs if job.key in self.results)
@@ -164,12 +176,13 @@ class _Run:
         )
 
     def _train(self, job: Job) -> tuple[LanguageModel, dict[str, Any]]:
-        if job.spec == SOURCE:
-            from lmbench.models.source import Source
-
-            assert self.plan.data.corpus.grammar is not None  # that is why the job exists
-            self.journal.step("structure", "the grammar that the corpus was sampled from: the floor of the table")
-            return Source(self.plan.data.corpus.grammar, self.plan.data.tokenizer), {}
+        if job.spec == SOURCE and self.plan.source is not None:
+            grammar = f"{int(self.plan.source.parameters):,} rules, those that the corpus was sampled from"
+            self.journal.step("structure", grammar)
+            self.journal.step("data", "none is needed: every probability is written in the rules")
+            self.journal.step("forward", "p(w | h) = p(all sentences that begin with h w) / p(all that begin with h)")
+            self.journal.step("backward", "there is nothing to learn, and nothing that could be learned better")
+            return self.plan.source, {}
         model = job.create(self.plan.recipe.device)
         budget, directory = Budget.parse(self.plan.recipe.budget), self.folder.model(job.folder)
         report = model.fit(self.plan.data.train, self.plan.data.valid, budget, self.journal, Checkpoints(directory))

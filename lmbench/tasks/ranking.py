@@ -165,8 +165,7 @@ class Ranking:
         reciprocals = sum(
             sum(1 / place for place in range(better + 1, better + ties + 2)) / (ties + 1) for better, ties in standings
         )
-        interval = wilson_interval(correct, len(standings))
-        assert interval is not None  # there are standings
+        interval = wilson_interval(correct, len(standings)) or Interval(0.0, 1.0)
         return Accuracy(len(standings), correct, reciprocals / len(standings), interval)
 
 

@@ -1,0 +1,225 @@
+"""The folder of a run -> its table in groups that may be compared, as Markdown, LaTeX and plain rows.
+
+Rows stand in one ranking only where they predict the same events; others are put into groups of their own,
+each headed by what it is that was predicted. In a group the best perplexity comes first; the source of a
+generated corpus, which nobody can beat, stands above all; what failed stands below, with its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lmbench.benchmark.results import COLUMNS, Result, RunFolder, to_csv
+
+Align = Literal["left", "right"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table for the eye. ``name``: field of ``Result``; ``heading``; ``decimals`` of a number;
+    ``scale``: what the number is multiplied with, 100 for percent."""
+
+    name: str
+    heading: str
+    decimals: int | None = None
+    scale: float = 1.0
+    better: Literal["low", "high"] | None = None
+
+
+SHOWN = (
+    Column("label", "model"),
+    Column("perplexity", "perplexity", 2, better="low"),
+    Column("interval", "95 % interval"),
+    Column("excess_over_source", "nats over source", 3, better="low"),
+    Column("bits_per_character", "bits/char", 3),
+    Column("bits_per_byte", "bits/byte", 3),
+    Column("pseudo_perplexity", "pseudo-perplexity", 2),
+    Column("ranking_accuracy", "ranking %", 1, 100, better="high"),
+    Column("mean_reciprocal_rank", "MRR", 3),
+    Column("parameters", "parameters", 0),
+    Column("train_seconds", "train s", 1),
+    Column("peak_memory_mib", "peak MiB", 0),
+    Column("train_tokens_per_second", "train tok/s", 0),
+    Column("score_tokens_per_second", "score tok/s", 0),
+)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that may be ranked against each other. ``about``: what they predict, in words."""
+
+    about: str
+    results: tuple[Result, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table for the eye: ``cells`` are texts, one row a result; ``best``: (row, column) of the best values."""
+
+    about: str
+    headings: tuple[str, ...]
+    align: tuple[Align, ...]
+    cells: tuple[tuple[str, ...], ...]
+    best: frozenset[tuple[int, int]]
+
+
+def groups(results: Sequence[Result]) -> list[Group]:
+    """The scored results, apart by what they predict; in each the source first, then by rising perplexity.
+
+    Results without a perplexity, of models that are no distribution, come last. Failed ones are in no group.
+    """
+    apart: dict[str, list[Result]] = {}
+    for result in results:
+        if result.comparison and result.status == "done":
+            apart.setdefault(result.comparison, []).append(result)
+    return [Group(_about(rows[0]), tuple(sorted(rows, key=_standing))) for rows in apart.values()]
+
+
+def failures(results: Sequence[Result]) -> list[Result]:
+    """The results of models that failed."""
+    return [result for result in results if result.status == "failed"]
+
+
+def notes(results: Sequence[Result]) -> list[str]:
+    """What a reader of the table must know, one sentence or two each."""
+    found: list[str] = []
+    if len(groups(results)) > 1:
+        found.append(
+            "The models stand in several tables because they do not predict the same events (text, split, tokens or "
+            "vocabulary differ): their perplexities must not be compared. Bits per character and byte may be."
+        )
+    if any(result.excess_over_source is not None for result in results):
+        found.append(
+            "The source is the grammar that the text was sampled from: no model can be better, except by luck with "
+            "this sample. 'nats over source' is the distance to it per event."
+        )
+    if any(result.ranking_by == "token" and result.ranking_accuracy is not None for result in results):
+        found.append("Candidates are ranked by log probability per token, since some have a word less than others.")
+    scored = [result for result in results if result.unknown_rate]
+    if scored:
+        highest = max(result.unknown_rate or 0.0 for result in scored)
+        found.append(
+            f"Up to {highest:.1%} of the events are <unk>, which is easier to predict than the words it stands for."
+        )
+    found += [f"{result.label} failed: {result.reason}" for result in failures(results)]
+    return found
+
+
+def tabulate(group: Group) -> Table:
+    """The group as texts, without the columns in which nothing stands."""
+    shown = [(column, cells) for column in SHOWN if any(cells := [_cell(column, result) for result in group.results])]
+    best = {(row, number) for number, (column, _) in enumerate(shown) for row in _best(column, group.results)}
+    return Table(
+        about=group.about,
+        headings=tuple(column.heading for column, _ in shown),
+        align=tuple("left" if column.name == "label" else "right" for column, _ in shown),
+        cells=tuple(zip(*(cells for _, cells in shown), strict=True)),
+        best=frozenset(best),
+    )
+
+
+def to_markdown(results: Sequence[Result]) -> str:
+    """The tables as GitHub Markdown, the best of each column in bold, notes and signatures below."""
+    parts: list[str] = []
+    for group in groups(results):
+        table = tabulate(group)
+        rows = [
+            [f"**{cell}**" if (i, j) in table.best else cell.replace("|", "\\|") for j, cell in enumerate(row)]
+            for i, row in enumerate(table.cells)
+        ]
+        rules = ["---" if align == "left" else "---:" for align in table.align]
+        lines = ["| " + " | ".join(row) + " |" for row in [list(table.headings), rules, *rows]]
+        signatures = [f"- {result.label}: `{result.signature}`" for result in group.results]
+        parts.append("\n".join([f"{table.about}", "", *lines, "", *signatures]))
+    parts += [f"{note}" for note in notes(results)]
+    return "\n\n".join(parts) + "\n"
+
+
+def to_latex(results: Sequence[Result]) -> str:
+    """The tables as LaTeX for the packages booktabs and graphicx: ``\\input`` it between text."""
+    parts = ["% needs \\usepackage{booktabs}; written by lmbench"]
+    for group in groups(results):
+        table = tabulate(group)
+        rows = [
+            " & ".join(
+                f"\\textbf{{{_latex(cell)}}}" if (i, j) in table.best else _latex(cell) for j, cell in enumerate(row)
+            )
+            for i, row in enumerate(table.cells)
+        ]
+        layout = "".join("l" if align == "left" else "r" for align in table.align)
+        lines = [f"\\begin{{tabular}}{{{layout}}}", "\\toprule", " & ".join(map(_latex, table.headings)) + r" \\"]
+        lines += ["\\midrule", *(row + r" \\" for row in rows), "\\bottomrule", "\\end{tabular}"]
+        signatures = [f"% {result.label}: {result.signature}" for result in group.results]
+        parts.append("\n".join([*signatures, f"% {table.about}", *lines]))
+    parts += [f"% {note}" for note in notes(results)]
+    return "\n\n".join(parts) + "\n"
+
+
+def write_tables(path: str | Path) -> list[Path]:
+    """Write ``table.csv``, ``table.md`` and ``table.tex`` of the run in the folder ``path`` anew from its metrics.json.
+
+    Raises ResultsError where the folder is not that of a run, or cannot be written.
+    """
+    folder = RunFolder(path)
+    results = folder.read_results()
+    texts = {
+        "table.csv": to_csv(COLUMNS, ([getattr(result, name) for name in COLUMNS] for result in results)),
+        "table.md": to_markdown(results),
+        "table.tex": to_latex(results),
+    }
+    for name, text in texts.items():
+        folder.write_text(name, text)
+    return [folder.path / name for name in texts]
+
+
+def _about(result: Result) -> str:
+    """What the rows of a group predict, from the signature of one."""
+    signature = result.details.get("signature", {})
+    if not signature:
+        return result.signature
+    return (
+        f"{signature['corpus']}, {signature['split']} split, {signature['unit']} tokens: "
+        f"{signature['events']:,} events, {signature['unknown_rate']:.1%} <unk>, "
+        f"vocabulary of {signature['vocabulary']:,}"
+    )
+
+
+def _standing(result: Result) -> tuple[int, float]:
+    """Sort key: the source, then distributions by perplexity, then the rest."""
+    if result.kind == "source":
+        return (0, 0.0)
+    return (2, 0.0) if result.perplexity is None else (1, result.perplexity)
+
+
+def _cell(column: Column, result: Result) -> str:
+    if column.name == "interval":
+        low, high = result.perplexity_low, result.perplexity_high
+        return "" if low is None or high is None else f"{low:,.2f} to {high:,.2f}"
+    value: Any = getattr(result, column.name)
+    if value is None:
+        return ""
+    return str(value) if column.decimals is None else f"{value * column.scale:,.{column.decimals}f}"
+
+
+def _best(column: Column, results: Sequence[Result]) -> list[int]:
+    """Rows with the best value of ``column`` among models that compete; none where they are all the same."""
+    if column.better is None:
+        return []
+    values = {
+        row: value
+        for row, result in enumerate(results)
+        if result.kind != "source" and (value := getattr(result, column.name)) is not None
+    }
+    if len(values) < 2:
+        return []
+    best = min(values.values()) if column.better == "low" else max(values.values())
+    rows = [row for row, value in values.items() if value == best]
+    return rows if len(rows) < len(values) else []
+
+
+def _latex(text: str) -> str:
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    return "".join(special.get(c, "\\" + c if c in "&%$#_{}" else c) for c in text)
