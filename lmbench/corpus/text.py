@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from lmbench.corpus.batches import Tokens
-from lmbench.corpus.tokenizers import Tokenizer, train_tokenizer
+from lmbench.corpus.tokenizers import Tokenizer, train_and_encode
 from lmbench.errors import unknown_name
 
 if TYPE_CHECKING:
@@ -86,20 +86,25 @@ class Corpus:
 
     def tokenize(self, spec: str | Tokenizer = "word") -> TokenizedCorpus:
         """Train the tokenizer that ``spec`` names on the training split, or use the one given."""
-        tokenizer = train_tokenizer(spec, self.train.units) if isinstance(spec, str) else spec
-        return TokenizedCorpus(self, tokenizer)
+        if not isinstance(spec, str):
+            return TokenizedCorpus(self, spec)
+        return TokenizedCorpus(self, *train_and_encode(spec, self.train.units))
 
 
 @dataclass(frozen=True)
 class TokenizedCorpus:
-    """A corpus as token ids; each split is encoded when it is first asked for."""
+    """A corpus as token ids; each split is encoded when it is first asked for.
+
+    ``encoded``: the training split, where training the tokenizer has encoded it already.
+    """
 
     corpus: Corpus
     tokenizer: Tokenizer
+    encoded: Tokens | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def train(self) -> Tokens:
-        return self.tokenizer.encode(self.corpus.train.units)
+        return self.encoded or self.tokenizer.encode(self.corpus.train.units)
 
     @cached_property
     def valid(self) -> Tokens:

@@ -10,17 +10,18 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import count
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from lmbench import specification
 from lmbench.corpus.batches import Tokens
-from lmbench.corpus.vocabulary import UNKNOWN, Vocabulary
+from lmbench.corpus.vocabulary import BOUNDARY, UNKNOWN, Vocabulary
 from lmbench.errors import CorpusError, UsageError, unknown_name
 
 NUL = "\0"
@@ -49,6 +50,12 @@ class Tokenizer(ABC):
     def train(cls, units: Sequence[str], config: Any) -> Self:
         """Build the vocabulary from the ``units`` of the training split."""
 
+    @classmethod
+    def train_and_encode(cls, units: Sequence[str], config: Any) -> tuple[Self, Tokens]:
+        """``train``, and the ``units`` it was trained on encoded, where possible in one walk over the text."""
+        tokenizer = cls.train(units, config)
+        return tokenizer, tokenizer.encode(units)
+
     @abstractmethod
     def _ids(self, units: Sequence[str]) -> np.ndarray:
         """int32 ids of all units, a boundary (0) between each two."""
@@ -65,11 +72,16 @@ class Tokenizer(ABC):
         """``</s> unit </s> unit </s>``: one boundary before the first and one after each unit."""
         if not units:
             raise CorpusError("There is no text to encode: not one sentence was given.")
-        body = self._ids(units)
+        return self._tokens_of(self._ids(units), len(units))
+
+    def _tokens_of(self, body: np.ndarray, units: int) -> Tokens:
+        """``body``: int32 ids of so many ``units``, a boundary between each two."""
         ids = np.zeros(len(body) + 2, np.int32)
         ids[1:-1] = body
-        if int((ids == 0).sum()) != len(units) + 1:
-            raise CorpusError("The text holds a NUL character, which marks boundaries here. Remove it.")
+        if np.count_nonzero(ids) != len(ids) - units - 1:
+            raise CorpusError(
+                f"The text holds a NUL character or {BOUNDARY} as a word, which mark boundaries here. Remove it."
+            )
         return Tokens(ids, self)
 
     def tokens(self, ids: Iterable[int]) -> list[str]:
@@ -130,44 +142,71 @@ class WordTokenizer(Tokenizer):
 
     @classmethod
     def train(cls, units: Sequence[str], config: WordConfig) -> Self:
+        return cls._train(units, config)[0]
+
+    @classmethod
+    def train_and_encode(cls, units: Sequence[str], config: WordConfig) -> tuple[Self, Tokens]:
+        tokenizer, body = cls._train(units, config)
+        return tokenizer, tokenizer._tokens_of(body, len(units))
+
+    @classmethod
+    def _train(cls, units: Sequence[str], config: WordConfig) -> tuple[Self, np.ndarray]:
+        """The tokenizer, and int32 ids of the units, a boundary between each two.
+
+        Words are numbered as they first occur, which counts and encodes them in one walk; the numbers are
+        exchanged for ids when the counts have told which id each type gets.
+        """
+        if not units:
+            raise CorpusError("There is no text to train on: not one sentence was given.")
         han = is_unsegmented_han(units) if config.han is None else config.han
         config = WordConfig(config.min_count, config.size, config.lower, han)
-        counts = Counter(_words(units, config))
-        counts.pop(NUL, None)
+        words = split_words(units, config)
+        numbers: dict[str, int] = defaultdict(count(1).__next__, {NUL: 0})
+        numbered = np.fromiter(map(numbers.__getitem__, words), np.int32, len(words))
+        occurrences = np.bincount(numbered, minlength=len(numbers)).tolist()
+        counts = {word: occurrences[number] for word, number in numbers.items() if number}
         least = config.min_count or (1 if UNKNOWN in counts else 2)
         config = WordConfig(least, config.size, config.lower, han)
-        return cls(config, Vocabulary.from_counts(counts, min_count=least, size=config.size))
+        tokenizer = cls(config, Vocabulary.from_counts(counts, min_count=least, size=config.size))
+        ids = np.fromiter(map(tokenizer._table.__getitem__, numbers), np.int32, len(numbers))
+        return tokenizer, ids[numbered]
 
     @cached_property
     def _table(self) -> dict[str, int]:
-        return {**self.vocabulary.ids, NUL: 0}
+        return _Table({**self.vocabulary.ids, NUL: 0})
 
     def _ids(self, units: Sequence[str]) -> np.ndarray:
-        words = _words(units, self.config)
-        table = self._table
-        found = list(map(table.get, words))
-        if None in found:
-            found = [1 if i is None else i for i in found]
-        return np.array(found, np.int32)
+        words = split_words(units, self.config)
+        return np.fromiter(map(self._table.__getitem__, words), np.int32, len(words))
 
     def decode(self, ids: Iterable[int]) -> str:
         types = self.vocabulary.types
         return ("" if self.config.han else " ").join([types[i] for i in ids])
 
     def is_lossless(self, units: Sequence[str], encoded: Tokens) -> bool:
-        written = sum(word == UNKNOWN for word in _words(units, self.config))
+        written = sum(word == UNKNOWN for word in split_words(units, self.config))
         return encoded.unknowns == written and super().is_lossless(units, encoded)
 
 
-def _words(units: Sequence[str], config: WordConfig) -> list[str]:
-    """All words of all units, NUL between units."""
+class _Table(dict[str, int]):
+    """word -> id, that of ``<unk>`` for every other word; looking one up adds nothing."""
+
+    def __missing__(self, word: str) -> int:
+        return 1
+
+
+def split_words(units: Sequence[str], config: WordConfig) -> list[str]:
+    """All words of all units as they are written, NUL between units."""
     text = (NUL if config.han else f" {NUL} ").join(units)
     if config.lower:
         text = text.lower()
     if config.han:
         return HAN_TOKEN.findall(text)
-    # Only ASCII white space separates words, as in KenLM: a no-break space is part of a word.
-    return text.split() if text.isascii() else [w.decode() for w in text.encode().split()]
+    # Only ASCII white space separates words, as in KenLM: str.split() would also split at a no-break space.
+    for space in "\t\n\r\x0b\x0c":
+        if space in text:
+            text = text.replace(space, " ")
+    return list(filter(None, text.split(" ")))
 
 
 def is_unsegmented_han(units: Sequence[str], sample: int = 200_000) -> bool:
@@ -328,11 +367,21 @@ def train_tokenizer(spec: str, units: Sequence[str]) -> Tokenizer:
 
     Raises UsageError for a name or setting that does not exist.
     """
+    kind, config = _configure(spec)
+    return kind.train(units, config)
+
+
+def train_and_encode(spec: str, units: Sequence[str]) -> tuple[Tokenizer, Tokens]:
+    """``train_tokenizer``, and the ``units`` encoded: cheaper together than one after the other."""
+    kind, config = _configure(spec)
+    return kind.train_and_encode(units, config)
+
+
+def _configure(spec: str) -> tuple[type[Tokenizer], Any]:
     name, settings = specification.parse(spec)
     if name not in TOKENIZERS:
         raise unknown_name("tokenizer", name, TOKENIZERS)
-    kind = TOKENIZERS[name]
-    return kind.train(units, specification.configure(name, kind.Config, settings))
+    return TOKENIZERS[name], specification.configure(name, TOKENIZERS[name].Config, settings)
 
 
 def tokenizer_from_dict(state: Mapping[str, Any]) -> Tokenizer:

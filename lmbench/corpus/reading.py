@@ -1,0 +1,231 @@
+"""A path -> the text in it, checked: decompressed, UTF-8, no NUL, lines normalised.
+
+Everything that can be wrong with a file is found here, once, and told in one paragraph: what was
+asked, what was found and where, what to do.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import lzma
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from lmbench.corpus.vocabulary import BOUNDARY
+from lmbench.errors import CorpusError
+
+BlankLines = Literal["drop", "keep"]
+COMPRESSED = {".gz": b"\x1f\x8b", ".bz2": b"BZh", ".xz": b"\xfd7zXZ\x00"}
+"""Suffix of a compressed file -> the bytes that it opens with."""
+TEXT_SUFFIXES = frozenset({"", ".txt", ".text", ".tokens", ".raw", ".tok", ".sent", ".lines", ".char", ".jsonl"})
+"""Suffixes of files that a folder is searched for. A file named itself is read whatever its suffix."""
+ASIDE = ("readme", "license", "licence", "copying", "changelog", "source.json")
+"""Files that stand beside a text and are not part of it."""
+TEXT_KEYS = ("text", "content", "sentence", "sentence_good")
+"""Keys under which JSON lines hold their text; the last is that of minimal pairs."""
+BYTE_ORDER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of ``path``, decompressed where it is gz, bz2 or xz (told by its first bytes).
+
+    Raises CorpusError where it is missing, a folder, unreadable, damaged or empty.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise missing(path) from None
+    except IsADirectoryError:
+        raise CorpusError(f"{path} is a folder where a text file was expected. Name a file in it.") from None
+    except OSError as error:
+        raise CorpusError(
+            f"{path} cannot be read: {error.strerror or error}. Check its permissions (ls -l '{path}')."
+        ) from None
+    kind = next((suffix for suffix, magic in COMPRESSED.items() if data.startswith(magic)), None)
+    if kind is None and path.suffix in COMPRESSED and data:
+        raise CorpusError(
+            f"{path} is not a {path.suffix[1:]} file although its name says so: it opens with the bytes "
+            f"{data[:4].hex(' ')}. Compress it again, or take the suffix away if it is plain text."
+        )
+    if kind is not None:
+        data = _decompress(path, data, kind)
+    if not data:
+        raise CorpusError(f"{path} is empty (0 bytes of text). Give a file that holds text.")
+    return data
+
+
+def _decompress(path: Path, data: bytes, kind: str) -> bytes:
+    unpack = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress}[kind]
+    try:
+        return unpack(data)
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
+        raise CorpusError(
+            f"{path} is a damaged {kind[1:]} file: of {len(data):,} bytes not all can be unpacked ({error}). "
+            "Copy or download it again."
+        ) from None
+
+
+def read_text(path: Path) -> str:
+    """The text of ``path``: UTF-8, its byte-order mark dropped, lines ended by a single newline.
+
+    Raises CorpusError with the position for a NUL byte, another encoding, or invalid UTF-8.
+    """
+    data = read_bytes(path)
+    if data[:2] in BYTE_ORDER_MARKS:
+        raise CorpusError(
+            f"{path} is written in {BYTE_ORDER_MARKS[data[:2]]} (it opens with the bytes {data[:2].hex(' ')}), and "
+            f"text is read as UTF-8. Convert it: iconv -f UTF-16 -t UTF-8 '{path}' > new.txt"
+        )
+    where = data.find(b"\0")
+    if where >= 0:
+        raise CorpusError(
+            f"{path} is no text file: byte {where:,} ({_place(data, where)}) is NUL. Name a plain text file; "
+            "if this one is UTF-16, convert it with iconv -f UTF-16 -t UTF-8."
+        )
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        # utf-8-sig counts from after the byte-order mark.
+        where = error.start + (3 if data.startswith(b"\xef\xbb\xbf") else 0)
+        raise CorpusError(
+            f"{path} is not valid UTF-8: byte {where:,} ({_place(data, where)}) is 0x{data[where]:02X}. Convert the "
+            f"file, for example with iconv -f LATIN1 -t UTF-8 or -f GB18030 for Chinese, or remove that byte."
+        ) from None
+    if "\r" in text:
+        text = text.replace("\r\n", "\n")
+        if "\n" not in text:
+            text = text.replace("\r", "\n")  # the line ends of old Macintosh files
+    if not text:
+        raise CorpusError(f"{path} is empty: it holds a byte-order mark and no text. Give a file that holds text.")
+    return text
+
+
+def _place(data: bytes, where: int) -> str:
+    line = data.count(b"\n", 0, where) + 1
+    return f"line {line:,}, byte {where - data.rfind(bytes([10]), 0, where):,} of it"
+
+
+def missing(path: Path) -> CorpusError:
+    """The error for a path that does not exist, with the part of it that does."""
+    parent = next((p for p in path.parents if p.is_dir()), None)
+    near = "" if parent is None else f" The folder {parent.resolve()} exists but holds no '{_next(path, parent)}'."
+    return CorpusError(f"There is no file or folder {path}.{near} Check the path.")
+
+
+def _next(path: Path, parent: Path) -> str:
+    return path.parts[len(parent.parts)] if parent != Path(".") else path.parts[0]
+
+
+def sentences(text: str, blank_lines: BlankLines, path: Path | str) -> tuple[str, int]:
+    """One sentence a line, white space (ASCII) in it reduced to single spaces, none at its ends.
+
+    Gives the lines joined by newlines, and how many blank ones were dropped. Whole-text operations
+    only: a loop over lines would take longer than everything else that is done to them.
+    Raises CorpusError, with the line, where the text holds the boundary symbol as a word.
+
+    >>> sentences(" the  cat\\n\\n sat\\n", "drop", "cat.txt")
+    ('the cat\\nsat', 1)
+    """
+    if BOUNDARY in text:
+        _refuse_boundary(text, path)
+    text = text.removesuffix("\n")
+    for space in "\t\r\x0b\x0c":
+        if space in text:
+            text = text.replace(space, " ")
+    while "  " in text:
+        text = text.replace("  ", " ")
+    text = text.replace(" \n", "\n").replace("\n ", "\n").strip(" ")
+    if blank_lines == "keep":
+        return text, 0
+    lines = text.count("\n") + 1
+    while "\n\n" in text:
+        text = text.replace("\n\n", "\n")
+    text = text.strip("\n")
+    return text, lines - (text.count("\n") + 1 if text else 0)
+
+
+def json_lines(text: str, path: Path | str) -> list[str]:
+    """The documents of a ``.jsonl`` file: of each line's object the first of ``TEXT_KEYS`` that it has.
+
+    Raises CorpusError, with line and column, where a line is no JSON object or holds no text.
+
+    >>> json_lines('{"text": "a cat"}\\n{"text": "a dog"}', "pets.jsonl")
+    ['a cat', 'a dog']
+    """
+    documents = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise CorpusError(
+                f"{path}, line {number:,}, column {error.colno}, is not JSON ({error.msg}). A .jsonl file holds one "
+                'object a line: {"text": "..."}.'
+            ) from None
+        found = [record[key] for key in TEXT_KEYS if isinstance(record, dict) and isinstance(record.get(key), str)]
+        if not found:
+            raise CorpusError(
+                f"{path}, line {number:,}, holds no text under any of {', '.join(TEXT_KEYS)}. A .jsonl file holds one "
+                'object a line: {"text": "..."}.'
+            )
+        documents.append(found[0])
+    return documents
+
+
+def _refuse_boundary(text: str, path: Path | str) -> None:
+    for number, line in enumerate(text.split("\n"), 1):
+        if BOUNDARY in line.split():
+            raise CorpusError(
+                f"{path}, line {number:,}, holds {BOUNDARY} as a word, which is the symbol that marks sentence ends "
+                f"here. Remove it from the text (sed 's:{BOUNDARY}::g'): sentence ends are added by the reader."
+            )
+
+
+def text_files(folder: Path) -> list[Path]:
+    """The text files under ``folder``, in the order of their names: hidden ones, READMEs and other kinds aside.
+
+    Raises CorpusError for a folder that is empty, cannot be listed, or holds no text file.
+    """
+    try:
+        found = sorted(path for path in folder.rglob("*") if not _is_aside(path.relative_to(folder)))
+        files = [path for path in found if path.is_file()]
+    except OSError as error:
+        raise CorpusError(f"The folder {folder} cannot be listed: {error.strerror or error}.") from None
+    chosen = [path for path in files if is_text_name(path)]
+    if chosen:
+        return chosen
+    if not files:
+        raise CorpusError(f"The folder {folder} is empty. Put text files into it, or name another folder.")
+    raise CorpusError(
+        f"The folder {folder} holds no text file: {_listing(files, folder)}. A text file ends in .txt, .text, .tokens, "
+        ".raw, .tok, .jsonl or nothing at all (.gz, .bz2 or .xz may follow). Rename it, or name the file itself."
+    )
+
+
+def _listing(files: Sequence[Path], folder: Path, shown: int = 3) -> str:
+    names = [str(path.relative_to(folder)) for path in files[:shown]]
+    more = len(files) - len(names)
+    return f"{len(files)} files such as {', '.join(names)}" if more else f"only {', '.join(names)}"
+
+
+def _is_aside(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts) or path.name.lower().startswith(ASIDE)
+
+
+def is_text_name(path: Path) -> bool:
+    """Whether the name of ``path`` is that of a text file, compressed or not; a split's name is enough."""
+    plain = path.with_suffix("") if path.suffix in COMPRESSED else path
+    return plain.suffix.lower() in TEXT_SUFFIXES or plain.suffix.lower()[1:] in SPLIT_WORDS
+
+
+SPLIT_WORDS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("valid", "validation", "val", "dev", "development"), "valid"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""A word in a file's name -> the split that it means."""
