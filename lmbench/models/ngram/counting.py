@@ -109,51 +109,79 @@ def count(ids: np.ndarray, vocabulary_size: int, order: int) -> Counts:
     bits = word_bits(vocabulary_size)
     types = np.arange(vocabulary_size, dtype=np.int64)
     raw = np.bincount(ids[1:], minlength=vocabulary_size).astype(np.int32)
-    never = np.zeros(vocabulary_size, bool)
-    numbered = [(types, raw, never, np.zeros(vocabulary_size, np.int32))]
+    orders = [(types, raw, np.zeros(vocabulary_size, bool), np.zeros(vocabulary_size, np.int32))]
     lefts: list[np.ndarray] = []
     lengths = history_lengths(ids, ids == 0)
-    numbers = ids  # g_{k-1}, int32 (N,); -1 where no (k-1)-gram ends
-    ends = np.arange(1, len(ids))
+    grams = ids  # g_{k-1}, int32 (N,); -1 where no (k-1)-gram ends
+    ends = np.arange(1, len(ids), dtype=np.int32)  # where a k-gram ends
     for k in range(2, order + 1):
-        ends = ends[lengths[ends] >= k - 1]
+        ends = np.compress(lengths.take(ends) >= k - 1, ends)
         if not len(ends):
             break
-        contexts = numbers[ends - 1].astype(np.int64)
-        places, first = _sort((contexts << bits) | ids[ends], ends)
-        firsts = np.flatnonzero(first)
-        at = places[firsts]  # a position where each k-gram ends
-        keys = (numbers[at - 1].astype(np.int64) << bits) | ids[at]
-        suffix = numbers[at]
-        lefts.append(np.bincount(suffix, minlength=len(numbered[-1][0])).astype(np.int32))
-        raw = np.diff(firsts, append=len(places)).astype(np.int32)
-        numbered.append((keys, raw, lengths[at] == k - 1, suffix))
-        numbers = np.full(len(ids), -1, np.int32)
-        numbers[places] = np.cumsum(first, dtype=np.int32) - np.int32(1)
-    lefts.append(np.zeros(len(numbered[-1][0]), np.int32))
-    grams = (
+        contexts, words = grams.take(ends - 1), ids.take(ends)
+        numbers, size = _number(contexts, words, len(orders[-1][0]), bits)
+        raw = np.bincount(numbers, minlength=size).astype(np.int32)
+        example = np.empty(size, np.int32)  # one of the places where each k-gram stands
+        example[numbers] = np.arange(len(ends), dtype=np.int32)
+        keys = contexts.take(example).astype(np.int64)
+        keys <<= bits
+        keys |= words.take(example)
+        at = ends.take(example)
+        suffix = grams.take(at)
+        lefts.append(np.bincount(suffix, minlength=len(orders[-1][0])).astype(np.int32))
+        orders.append((keys, raw, lengths.take(at) == k - 1, suffix))
+        grams = np.full(len(ids), -1, np.int32)
+        grams[ends] = numbers
+    lefts.append(np.zeros(len(orders[-1][0]), np.int32))
+    counted = (
         GramCounts(keys, raw, left, opens, suffix, bits)
-        for (keys, raw, opens, suffix), left in zip(numbered, lefts, strict=True)
+        for (keys, raw, opens, suffix), left in zip(orders, lefts, strict=True)
     )
-    return Counts(tuple(grams), order, vocabulary_size)
+    return Counts(tuple(counted), order, vocabulary_size)
 
 
-def _sort(keys: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The positions ``ends`` in the order of their ``keys``, and where each new key begins.
+def _number(contexts: np.ndarray, words: np.ndarray, size: int, bits: int) -> tuple[np.ndarray, int]:
+    """Number the distinct pairs (context, word) in ascending order: int32 (n,) and how many there are.
 
-    Returns int64 (n,) and bool (n,). Sorting values is several times faster than sorting indices, so where key and
-    position fit one integer they are sorted as such.
+    ``contexts``: int32 (n,), below ``size``. ``words``: int32 (n,), below ``1 << bits``. A context that occurs once
+    has one child and needs no sorting; in long n-grams those are the most. The rest is sorted.
     """
-    position_bits = int(ends[-1]).bit_length()
-    if int(keys.max()).bit_length() + position_bits <= PACKED_BITS:
-        packed = (keys << position_bits) | ends
-        packed.sort()
-        places = packed & ((1 << position_bits) - 1)
-        packed >>= position_bits
-    else:
+    occurrences = np.bincount(contexts, minlength=size)
+    shared = occurrences > 1
+    dense = np.cumsum(shared, dtype=np.int32)  # 1 + number among the shared contexts
+    dense -= 1
+    among = np.flatnonzero(shared.take(contexts))
+    keys = dense.take(contexts.take(among)).astype(np.int64)
+    keys <<= bits
+    keys |= words.take(among)
+    order, keys = sort(keys)
+    new = np.empty(len(keys), bool)
+    new[:1] = True
+    np.not_equal(keys[1:], keys[:-1], out=new[1:])
+    children = (occurrences == 1).astype(np.int32)
+    children[shared] = np.bincount(np.compress(new, keys) >> bits, minlength=int(shared.sum()))
+    before = np.cumsum(children, dtype=np.int32)  # children of the contexts up to and with each
+    before -= children
+    numbers = before.take(contexts)  # right where there is one child
+    lone = np.cumsum(occurrences == 1, dtype=np.int32)  # children that were not sorted
+    places = among.take(order)
+    ranks = np.cumsum(new, dtype=np.int32)
+    ranks -= 1
+    ranks += lone.take(contexts.take(places))
+    numbers[places] = ranks
+    return numbers, int(children.sum())
+
+
+def sort(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The order that sorts ``keys``, int64 (n,), none negative, and the sorted keys.
+
+    Sorting values is faster than sorting indices, so where key and index fit one integer they are sorted as such.
+    """
+    index_bits = len(keys).bit_length()
+    if not len(keys) or int(keys.max()).bit_length() + index_bits > PACKED_BITS:
         order = np.argsort(keys, kind="stable")
-        places, packed = ends[order], keys[order]
-    first = np.empty(len(places), bool)
-    first[0] = True
-    np.not_equal(packed[1:], packed[:-1], out=first[1:])
-    return places, first
+        return order, keys.take(order)
+    packed = keys << index_bits
+    packed |= np.arange(len(keys))
+    packed.sort()
+    return packed & ((1 << index_bits) - 1), packed >> index_bits
