@@ -93,10 +93,10 @@ def _make(entry: Entry, tokens: int | None, seed: int | None) -> Corpus:
 
 
 def _sample(name: str | Path, tokens: int | None, seed: int | None) -> Corpus:
-    from lmbench.corpus.sampled import load_grammar_corpus
+    from lmbench.corpus.grammar import load_embedded
 
     settings = {key: value for key, value in (("tokens", tokens), ("seed", seed)) if value is not None}
-    return load_grammar_corpus(name, **settings)
+    return load_embedded(name, **settings)
 
 
 def _find(name_or_path: str | os.PathLike[str], entry: Entry | None) -> Path:
@@ -161,13 +161,15 @@ def _load(plan: _Plan) -> Corpus:
     if plan.entry is not None and plan.entry.cut is not None and set(documents) == {"train"}:
         documents = dict(splitting.cut(documents["train"], plan.entry.cut, plan.name))
     wanted = [split for split in SPLITS[1:] if split not in documents]
+    if plan.entry is not None and (plan.entry.cut or plan.entry.patterns or len(wanted) == 2):
+        notes.append(f"Splits: {plan.entry.splits}.")
     if wanted:
         parts, how = splitting.hold_out(documents["train"], plan.line, wanted, plan.seed, plan.name)
         documents |= parts
-        missing = f"there is no {' and no '.join(wanted)} split, so it is cut from train: " if len(wanted) == 1 else ""
-        notes.append(f"Split here: {missing}{how}.")
-    if plan.entry is not None and (wanted or plan.entry.cut or plan.entry.patterns):
-        notes[len(notes) - bool(wanted) :] = [f"Splits: {plan.entry.splits}."]
+        if len(wanted) == 1:
+            notes.append(f"There is no {wanted[0]} split, so it is cut from train: {how}.")
+        elif plan.entry is None:
+            notes.append(f"Split here: {how}.")
     train, valid, test = (Split(split, documents[split], plan.line) for split in SPLITS)
     return Corpus(
         plan.name,

@@ -69,7 +69,7 @@ def load_pydocs() -> Corpus:
         valid,
         test,
         language="en",
-        origin=f"pydoc topics, docstrings and comments of the library of Python {platform.python_version()} on this machine",
+        origin=f"topics, docstrings and comments of Python {platform.python_version()} on this machine",
         notes=tuple(filter(None, (f"Split here: {how}.", "Each sentence occurs once.", note))),
     )
 

@@ -211,7 +211,7 @@ def split_words(units: Sequence[str], config: WordConfig) -> list[str]:
 
 def is_unsegmented_han(units: Sequence[str], sample: int = 200_000) -> bool:
     """Whether the text is mostly Chinese characters in runs too long to be single words."""
-    text = "\n".join(units[: max(1, sample // 20)])[:sample]
+    text = "\n".join([unit[:sample] for unit in units[: max(1, sample // 20)]])[:sample]
     runs = HAN_RUN.findall(text)
     han = sum(map(len, runs))
     visible = len(text) - len(re.findall(r"\s", text))

@@ -44,8 +44,8 @@ class SplitFigures:
     white space), ``characters``, ``bytes`` (UTF-8): counts; the newline that ends a sentence is counted.
     ``events``: predicted tokens, boundaries included. ``types``: distinct tokens that occur, the boundary included.
     ``unknown_rate``: share of events that are ``<unk>``. ``new_rate``: share of events whose word or character, as
-    written, does not occur in the training split: out of its vocabulary, however large. ``longest``: tokens in the longest unit. ``repeated``: share of units
-    that also stand in the training split (0 for train itself).
+    written, does not occur in the training split: out of its vocabulary, however large. ``longest``: tokens in the
+    longest unit. ``repeated``: share of units that also stand in the training split (0 for train itself).
     """
 
     name: str
