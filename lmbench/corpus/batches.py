@@ -125,3 +125,35 @@ def windows(tokens: Tokens, length: int, rows: int, order: np.ndarray, offset: i
     for first in range(0, len(order) - rows + 1, rows):
         starts = offset + order[first : first + rows, None] * length
         yield tokens.ids[starts + np.arange(length + 1)[None, :]].astype(np.int64)
+
+
+class TrainingRows:
+    """The training stream cut into steps of int64 (B, L + 1): B rows, L events each.
+
+    In order (``shuffled=False``) the stream is cut into B long rows that are read side by side, so that a
+    recurrent state runs on from step to step; the last step of a pass may be shorter. Shuffled, it is cut into
+    windows that stand alone, in an order and from an offset that are drawn anew for each pass from ``seed``.
+    ``steps``: steps in a pass.
+    """
+
+    def __init__(self, tokens: Tokens, batch_size: int, sequence_length: int, *, shuffled: bool, seed: int) -> None:
+        self.tokens, self.shuffled, self.seed = tokens, shuffled, seed
+        self.length = min(sequence_length, tokens.events)
+        if shuffled:
+            self.count = tokens.events // self.length
+            self.size = min(batch_size, self.count)
+            self.steps = self.count // self.size
+        else:
+            self.rows = contiguous_rows(tokens, batch_size)
+            self.steps = -(-(self.rows.shape[1] - 1) // self.length)
+
+    def epoch(self, number: int, first: int = 0) -> Iterator[np.ndarray]:
+        """The steps of pass ``number`` from step ``first`` on."""
+        if not self.shuffled:
+            for start in range(first * self.length, self.rows.shape[1] - 1, self.length):
+                yield self.rows[:, start : start + self.length + 1]
+            return
+        random = np.random.default_rng([self.seed, number])
+        order = random.permutation(self.count)
+        offset = int(random.integers(self.tokens.events - self.count * self.length + 1))
+        yield from windows(self.tokens, self.length, self.size, order[first * self.size :], offset)

@@ -105,6 +105,9 @@ def _rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
 class GPTNetwork(Network):
     """Embedding, ``layers`` blocks, a last norm, the tied softmax. Windows stand alone; no state."""
 
+    cosine: Tensor
+    sine: Tensor
+
     def __init__(self, vocabulary_size: int, width: int, heads: int, layers: int, window: int, dropout: float) -> None:
         super().__init__(vocabulary_size, width, torch.float32)
         self.window = window

@@ -8,22 +8,19 @@ update), *predict* (validation; the best weights are kept).
 from __future__ import annotations
 
 import math
-import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lmbench.corpus.batches import Tokens, contiguous_rows, windows
+from lmbench.corpus.batches import Tokens, TrainingRows, contiguous_rows
 from lmbench.errors import TrainingError, UsageError
 from lmbench.training.budget import Budget, CurvePoint, FitReport, Progress
 from lmbench.training.checkpoints import Checkpoints
+from lmbench.training.interruption import deferred_interrupt
 from lmbench.training.optimizers import OptimizerName, ScheduleName, build_optimizer, learning_rate_factor
 
 VALID_EVENTS = 30_000
@@ -63,33 +60,6 @@ class Plan:
     seed: int = 1
 
 
-class _Data:
-    """The training stream cut into steps: ``window(epoch, index)`` is int64 (B, L + 1)."""
-
-    def __init__(self, tokens: Tokens, plan: Plan, stateful: bool) -> None:
-        self.tokens, self.plan, self.stateful = tokens, plan, stateful
-        if stateful:
-            self.rows = contiguous_rows(tokens, plan.batch_size)
-            self.steps = -(-(self.rows.shape[1] - 1) // plan.sequence_length)
-        else:
-            self.length = min(plan.sequence_length, tokens.events)
-            self.count = max(1, tokens.events // self.length)
-            self.size = min(plan.batch_size, self.count)
-            self.steps = max(1, self.count // self.size)
-
-    def epoch(self, number: int, first: int) -> Iterator[np.ndarray]:
-        """The windows of one pass, from step ``first`` on; shuffled anew each pass unless stateful."""
-        length = self.plan.sequence_length
-        if self.stateful:
-            for start in range(first * length, self.rows.shape[1] - 1, length):
-                yield self.rows[:, start : start + length + 1]
-            return
-        random = np.random.default_rng([self.plan.seed, number])
-        slack = self.tokens.events - self.count * self.length
-        order, offset = random.permutation(self.count), int(random.integers(slack + 1))
-        yield from windows(self.tokens, self.length, self.size, order[first * self.size :], offset)
-
-
 @dataclass
 class _Clock:
     """What has been used of the budget. ``seconds`` runs on over interruptions."""
@@ -123,7 +93,7 @@ def train(
     SIGTERM after the state was kept in ``checkpoints``.
     """
     try:
-        with _deferred_interrupt() as interrupted:
+        with deferred_interrupt() as interrupted:
             return _Training(network, train_tokens, valid_tokens, plan, budget, progress, checkpoints).run(interrupted)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
@@ -149,7 +119,9 @@ class _Training:
     ) -> None:
         self.network, self.plan, self.progress, self.checkpoints = network, plan, progress, checkpoints
         self.device = next(network.parameters()).device
-        self.data = _Data(train_tokens, plan, bool(network.stateful))
+        self.data = TrainingRows(
+            train_tokens, plan.batch_size, plan.sequence_length, shuffled=not network.stateful, seed=plan.seed
+        )
         self.valid = contiguous_rows(valid_tokens, min(plan.batch_size, max(1, valid_tokens.events // 200)))
         self.optimizer = build_optimizer(plan.optimizer, network, plan.learning_rate, plan.weight_decay)
         self.clock = _Clock(budget, self.data.steps)
@@ -346,24 +318,3 @@ def _flatten(state: Any) -> list[Tensor]:
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors whose name begins with ``prefix``, without it."""
     return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-@contextmanager
-def _deferred_interrupt() -> Iterator[threading.Event]:
-    """Hold SIGINT and SIGTERM back until a step is complete; a second one interrupts at once."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-
-    def remember(number: int, frame: Any) -> None:
-        if event.is_set():
-            raise KeyboardInterrupt
-        event.set()
-
-    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield event
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
