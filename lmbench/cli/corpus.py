@@ -12,6 +12,7 @@ from lmbench.cli.options import line_option, tokenizer_option, tokens_option
 
 if TYPE_CHECKING:
     from lmbench.corpus.catalog import Entry
+    from lmbench.corpus.text import Line
 
 
 @click.group()
@@ -26,7 +27,7 @@ def corpus() -> None:
 @corpus.command("list")
 def list_corpora() -> None:
     """The corpora that can be asked for by name, and whether each is on this machine."""
-    from lmbench.cli.tables import print_table
+    from lmbench.cli.tables import print_rows
     from lmbench.corpus import catalog, places
 
     rows: list[dict[str, Any]] = [
@@ -39,7 +40,7 @@ def list_corpora() -> None:
         for name in places.available()
         if name not in known and places.locate(name)
     ]
-    print_table(rows)
+    print_rows(rows)
 
 
 @corpus.command()
@@ -47,18 +48,14 @@ def list_corpora() -> None:
 @tokenizer_option
 @tokens_option
 @line_option
-def show(name: str, tokenizer: str | None, tokens: int | None, line: str | None) -> None:
+def show(name: str, tokenizer: str | None, tokens: int | None, line: Line | None) -> None:
     """Sizes, vocabulary, share of unknown words and a sample of the corpus called NAME, or at a path."""
-    from lmbench.cli.options import open_corpus, usual_tokenizer
-    from lmbench.corpus import catalog
-
-    text = open_corpus(name, tokens, line)
-    entry = catalog.find(text.name)
-    if entry is not None:
-        _print_facts({"name": entry.name, "title": entry.title, "licence": entry.licence, "splits": entry.splits})
+    from lmbench.cli.options import usual_tokenizer
     from lmbench.corpus.describe import describe
+    from lmbench.corpus.loading import load_corpus
 
-    click.echo(describe(text, tokenizer or usual_tokenizer(text)))
+    text = load_corpus(name, tokens=tokens, line=line)
+    click.echo(str(describe(text, tokenizer or usual_tokenizer(text))))
 
 
 @corpus.command()
@@ -114,8 +111,3 @@ def _where(entry: Entry) -> str:
     if places.locate(entry.names) is not None:
         return "yes"
     return "lmbench corpus get" if entry.downloads else "by hand"
-
-
-def _print_facts(facts: dict[str, str]) -> None:
-    for name, value in facts.items():
-        click.echo(f"{name:<10}{value}")

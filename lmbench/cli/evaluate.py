@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -11,6 +11,8 @@ from lmbench.cli.options import corpus_option, line_option, tokens_option
 from lmbench.cli.tables import format_option
 
 if TYPE_CHECKING:
+    from lmbench.corpus.text import Line
+    from lmbench.models.base import Context
     from lmbench.scoring.scorer import Scores
 
 
@@ -32,9 +34,9 @@ def evaluate(
     directories: tuple[str, ...],
     corpus: str,
     split: str,
-    context: str,
+    context: Context | Literal["auto"],
     tokens: int | None,
-    line: str | None,
+    line: Line | None,
     form: str,
 ) -> None:
     """Perplexity of the models kept in DIR... on one split of a corpus.
@@ -48,7 +50,7 @@ def evaluate(
     """
     from lmbench.cli.kept import load_models, note
     from lmbench.cli.options import open_corpus
-    from lmbench.cli.tables import print_table
+    from lmbench.cli.tables import print_rows
     from lmbench.scoring.scorer import score
 
     text = open_corpus(corpus, tokens, line)
@@ -57,12 +59,12 @@ def evaluate(
     for name, model in load_models(directories).items():
         note(f"{name}: scoring {split} of {text.name}")
         started = time.perf_counter()
-        scores = score(model, text, split, context=None if context == "auto" else context)  # type: ignore[arg-type]
+        scores = score(model, text, split, context=None if context == "auto" else context)
         rows.append(_row(name, model, scores, time.perf_counter() - started))
         seen.add(scores.signature.comparable)
     rows.sort(key=lambda row: row["perplexity"] or float("inf"))
     signatures = [(row["model"], row.pop("signature")) for row in rows] if form != "csv" else []
-    print_table(rows, form)
+    print_rows(rows, form)
     for name, signature in signatures:
         click.echo(f"{name}  {signature}")
     if len(seen) > 1:

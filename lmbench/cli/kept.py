@@ -76,7 +76,7 @@ def models_and_file(arguments: Sequence[str]) -> tuple[list[str], str]:
 def open_text(name: str) -> Iterator[BinaryIO]:
     """The bytes of the file called ``name``, or standard input for ``-``. Raises CorpusError where it is missing."""
     if name == "-":
-        yield click.get_binary_stream("stdin")
+        yield sys.stdin.buffer
         return
     try:
         file = open(name, "rb")  # noqa: SIM115 - closed below, once it is known to have opened
@@ -91,8 +91,3 @@ def open_text(name: str) -> Iterator[BinaryIO]:
 def note(text: str) -> None:
     """One line on standard error."""
     click.echo(text, err=True)
-
-
-def on_terminal() -> bool:
-    """Whether standard output is a terminal, so that colour and boxes are welcome."""
-    return sys.stdout.isatty()

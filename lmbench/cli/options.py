@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from lmbench.corpus.text import Corpus
+    from lmbench.corpus.text import Corpus, Line
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -36,12 +36,12 @@ def corpus_option(**settings: Any) -> Callable[[Command], Command]:
     return click.option("--corpus", metavar="NAME|PATH", help=text, **settings)
 
 
-def open_corpus(name: str, tokens: int | None = None, line: str | None = None) -> Corpus:
+def open_corpus(name: str, tokens: int | None = None, line: Line | None = None) -> Corpus:
     """The corpus called ``name`` or made of the file or folder there; its notes go to standard error."""
     from lmbench.cli.kept import note
     from lmbench.corpus.loading import load_corpus
 
-    corpus = load_corpus(name, tokens=tokens, line=line)  # type: ignore[arg-type] - load_corpus checks it
+    corpus = load_corpus(name, tokens=tokens, line=line)
     for text in corpus.notes:
         note(f"{corpus.name}: {text}")
     return corpus

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from lmbench.tasks.ranking import Accuracy, CandidateSet, Ranking
+    from lmbench.corpus.text import Line
+    from lmbench.tasks.ranking import Accuracy, CandidateSet, Order, Ranking
 
 FORMATS = ("table", "tsv", "jsonl")
 COLUMNS = ("model", "set", "place", "log_prob", "log_prob_per_token", "tokens", "answer", "text")
@@ -34,7 +35,7 @@ COLUMNS = ("model", "set", "place", "log_prob", "log_prob_per_token", "tokens", 
 @click.option(
     "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="How it is written."
 )
-def rank(arguments: tuple[str, ...], by: str, line: str, form: str) -> None:
+def rank(arguments: tuple[str, ...], by: Order, line: Line, form: str) -> None:
     """Put the candidates of FILE, or of standard input, in order: the most plausible first.
 
     FILE holds JSON lines such as {"candidates": ["the dogs bark", "the dogs barks"], "answer": 0}, where the
@@ -53,7 +54,7 @@ def rank(arguments: tuple[str, ...], by: str, line: str, form: str) -> None:
     if form == "tsv":
         click.echo("\t".join(COLUMNS))
     for model_name, model in load_models(folders).items():
-        ranking = put_in_order(model, sets, by=by, line=line)  # type: ignore[arg-type] - click allows no other
+        ranking = put_in_order(model, sets, by=by, line=line)
         if form == "table":
             click.echo(model_name)
         for row in _rows(model_name, ranking):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,10 +41,7 @@ RESULTS = Path("results")
 @click.option("--out", metavar="DIR", help="Folder of the results.  [default: results/DATE-CORPUS-MODELS]")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, or with the last one of this recipe.")
 @format_option
-@click.pass_context
-def run(
-    context: click.Context, recipe_file: str | None, out: str | None, resume: bool, form: str, **given: Any
-) -> None:
+def run(recipe_file: str | None, out: str | None, resume: bool, form: str, **given: Any) -> None:
     """Train several models on one corpus, score and rank with each, and compare them in one table.
 
     \b
@@ -64,11 +62,9 @@ def run(
         with Display() as display:
             done = run_recipe(recipe, folder, resume=resume, progress=display, on_results=write_tables)
     except KeyboardInterrupt:
-        again = command_again(context, "--resume", *([] if out else ["--out", str(folder)]))
+        again = command_again(click.get_current_context(), "--resume", *([] if out else ["--out", str(folder)]))
         raise KeyboardInterrupt(_interrupted(folder, again)) from None
     _print(done.results, folder, form)
-    for result in done.failed:
-        note(f"{result.label} failed: {result.reason}")
     note(f"Everything that is behind this table is in {folder}")
     if done.failed:
         raise click.exceptions.Exit(1)
@@ -133,41 +129,26 @@ def _interrupted(folder: Path, again: str) -> str:
 
 
 def _print(results: tuple[Result, ...], folder: Path, form: str) -> None:
-    """The table, and under it what its numbers were measured on."""
+    """The table, in groups that may be compared, and under each what its numbers were measured on."""
     from lmbench.benchmark.results import RunFolder
-    from lmbench.cli.tables import print_table
+    from lmbench.cli.kept import note
+    from lmbench.cli.tables import print_cells
+    from lmbench.report.tables import groups, notes, tabulate, to_markdown
 
     if form == "csv":
         click.echo(RunFolder(folder).table.read_text(encoding="utf-8"), nl=False)
         return
-    order = sorted(results, key=lambda result: (result.status == "failed", result.perplexity or float("inf")))
-    print_table([_row(result) for result in order], form)
-    signatures: dict[str, list[str]] = {}
-    for result in order:
-        if result.signature:
-            signatures.setdefault(result.signature, []).append(result.label)
-    if signatures:
+    if form == "md":
+        click.echo(to_markdown(results), nl=False)
+        return
+    for group in groups(results):
+        table = tabulate(group)
+        left = [align == "left" for align in table.align]
+        click.echo(f"{table.about}\n")
+        drawn = form == "auto" and sys.stdout.isatty()
+        print_cells(table.headings, table.cells, left, drawn=drawn, bold=table.best)
         click.echo()
-    for signature, labels in signatures.items():
-        click.echo(f"{', '.join(labels)}: {signature}")
-
-
-def _row(result: Result) -> dict[str, Any]:
-    """One line of the printed table: the columns that decide."""
-    interval = None
-    if result.perplexity_low is not None and result.perplexity_high is not None:
-        interval = f"{result.perplexity_low:.2f} - {result.perplexity_high:.2f}"
-    accuracy = None if result.ranking_accuracy is None else f"{result.ranking_accuracy:.1%}"
-    return {
-        "model": result.label,
-        "perplexity": "failed" if result.status == "failed" else result.perplexity,
-        "95% interval": interval,
-        "nats over source": result.excess_over_source,
-        "bits/char": result.bits_per_character,
-        "ranking": accuracy,
-        "parameters": result.parameters,
-        "train s": result.train_seconds,
-        "train tok/s": result.train_tokens_per_second,
-        "score tok/s": result.score_tokens_per_second,
-        "memory MiB": result.peak_memory_mib,
-    }
+        for result in group.results:
+            click.echo(f"{result.label}: {result.signature}")
+    for text in notes(results):
+        note(text)

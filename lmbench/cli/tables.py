@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence, Set
+from typing import Any
 
 import click
 
-Form = Literal["auto", "text", "csv", "md"]
 FORMS = ("auto", "text", "csv", "md")
 """How a table is written; ``auto`` draws it on a terminal and aligns plain text elsewhere."""
+Cells = Sequence[Sequence[str]]
 
 format_option = click.option(
     "--format",
@@ -24,26 +26,42 @@ format_option = click.option(
 )
 
 
-def print_table(rows: Sequence[Mapping[str, Any]], form: str = "auto") -> None:
+def print_rows(rows: Sequence[Mapping[str, Any]], form: str = "auto") -> None:
     """Print ``rows`` (column name -> value) under the columns of the first; empty columns are left out."""
-    from lmbench.cli.kept import on_terminal
-
     names = [name for name in (rows[0] if rows else {}) if any(row[name] is not None for row in rows)]
     if form == "csv":
         click.echo(_csv(names, rows), nl=False)
         return
     cells = [[written(row[name]) for name in names] for row in rows]
     left = [any(isinstance(row[name], str) for row in rows) for name in names]
-    if form == "auto" and on_terminal():
-        _draw(names, cells, left)
-    elif form == "md":
+    if form == "md":
         click.echo("\n".join(_markdown(names, cells, left)))
     else:
+        print_cells(names, cells, left, drawn=form == "auto" and sys.stdout.isatty())
+
+
+def print_cells(
+    names: Sequence[str],
+    cells: Cells,
+    left: Sequence[bool],
+    *,
+    drawn: bool,
+    bold: Set[tuple[int, int]] = frozenset(),
+) -> None:
+    """Print texts under ``names``. ``left``: columns that start at the left; ``bold``: (row, column) to stand out.
+
+    ``drawn``: with lines and bold type, in as many parts as the width of the terminal asks for, each with the first
+    column; otherwise as aligned text.
+    """
+    if not drawn:
         click.echo("\n".join(_aligned(names, cells, left)))
+        return
+    for part in _parts(names, cells, shutil.get_terminal_size().columns):
+        _draw(part, names, cells, left, bold)
 
 
 def written(value: Any) -> str:
-    """A value for the eye: four significant figures at least, thousands set off.
+    """A value for the eye: at least three significant figures, thousands set off.
 
     >>> [written(value) for value in (None, 0.01234, 141.187, 82430, "lstm")]
     ['', '0.0123', '141.19', '82,430', 'lstm']
@@ -59,19 +77,21 @@ def written(value: Any) -> str:
     return f"{value:,.2f}" if abs(value) >= 10 else f"{value:.3f}" if abs(value) >= 1 else f"{value:.3g}"
 
 
-def _aligned(names: Sequence[str], cells: Sequence[Sequence[str]], left: Sequence[bool]) -> list[str]:
-    widths = [max(_width(line[i]) for line in [names, *cells]) for i in range(len(names))]
-    lines = []
+def _widths(names: Sequence[str], cells: Cells) -> list[int]:
+    return [max(_width(line[i]) for line in [names, *cells]) for i in range(len(names))]
+
+
+def _aligned(names: Sequence[str], cells: Cells, left: Sequence[bool]) -> Iterator[str]:
+    widths = _widths(names, cells)
     for line in [names, *cells]:
         padded = [
             text + " " * (width - _width(text)) if to_left else " " * (width - _width(text)) + text
             for text, width, to_left in zip(line, widths, left, strict=True)
         ]
-        lines.append("  ".join(padded).rstrip())
-    return lines
+        yield "  ".join(padded).rstrip()
 
 
-def _markdown(names: Sequence[str], cells: Sequence[Sequence[str]], left: Sequence[bool]) -> list[str]:
+def _markdown(names: Sequence[str], cells: Cells, left: Sequence[bool]) -> list[str]:
     rule = ["---" if to_left else "---:" for to_left in left]
     return ["| " + " | ".join(text.replace("|", "\\|") for text in line) + " |" for line in [names, rule, *cells]]
 
@@ -84,16 +104,34 @@ def _csv(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _draw(names: Sequence[str], cells: Sequence[Sequence[str]], left: Sequence[bool]) -> None:
+def _parts(names: Sequence[str], cells: Cells, width: int) -> list[list[int]]:
+    """The columns of each part, so that none is wider than ``width``; the first column opens every part.
+
+    >>> _parts(["model", "perplexity", "seconds"], [["lstm", "104.05", "420"]], 24)
+    [[0, 1], [0, 2]]
+    """
+    needed = [column + 3 for column in _widths(names, cells)]  # a line and two spaces for each
+    parts = [[0]]
+    for column in range(1, len(names)):
+        used = 1 + sum(needed[chosen] for chosen in parts[-1])
+        if len(parts[-1]) > 1 and used + needed[column] > width:
+            parts.append([0])
+        parts[-1].append(column)
+    return parts
+
+
+def _draw(
+    part: Sequence[int], names: Sequence[str], cells: Cells, left: Sequence[bool], bold: Set[tuple[int, int]]
+) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(header_style="bold")
-    for name, to_left in zip(names, left, strict=True):
-        table.add_column(name, justify="left" if to_left else "right", overflow="fold")
-    for line in cells:
-        table.add_row(*map(Text, line))
+    for column in part:
+        table.add_column(names[column], justify="left" if left[column] else "right", overflow="fold")
+    for row, line in enumerate(cells):
+        table.add_row(*(Text(line[column], style="bold" if (row, column) in bold else "") for column in part))
     Console().print(table)
 
 

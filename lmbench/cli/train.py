@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lmbench.cli.options import corpus_option, device_option, line_option, tokenizer_option, tokens_option
+
+if TYPE_CHECKING:
+    from lmbench.corpus.text import Line
 
 
 @click.command()
@@ -34,7 +37,7 @@ def train(
     seed: int,
     device: str,
     tokens: int | None,
-    line: str | None,
+    line: Line | None,
     resume: bool,
 ) -> None:
     """Train MODEL on a corpus and keep it in a folder; print what it cost and reached.
@@ -46,7 +49,7 @@ def train(
     from lmbench.cli.kept import note
     from lmbench.cli.options import open_corpus, usual_tokenizer
     from lmbench.cli.progress import Display, command_again
-    from lmbench.cli.tables import print_table
+    from lmbench.cli.tables import print_rows
     from lmbench.models import registry
     from lmbench.training.budget import Budget
     from lmbench.training.checkpoints import Checkpoints, write_json
@@ -65,7 +68,7 @@ def train(
     trained.save(directory)
     checkpoints.clear()
     write_json(directory / "training.json", {"model": model, "corpus": corpus, "budget": budget, **report.to_dict()})
-    print_table([_row(model, trained, report)])
+    print_rows([_row(model, trained, report)])
     for remark in report.notes:
         note(remark)
     note(f"Kept in {directory}")
