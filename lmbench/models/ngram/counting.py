@@ -9,6 +9,9 @@ is its context, the (k-1)-gram that ends one position earlier, and its last word
     g_2         -     a    b    c     d                the children of a context stand side by side; the suffix of
     g_3         -     -    e    f     g                the k-gram that ends at i is simply g_{k-1}[i]
 
+Positions are kept in the order of the (k-1)-grams that end there, so that for the next order only the words within
+each context need sorting, and arrays by context are read from front to back.
+
 The boundary plays two parts: as first word of an n-gram it is the history ``<s>``, as last word the event
 ``</s>``. An n-gram with a boundary inside does not exist.
 """
@@ -17,6 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -24,6 +28,8 @@ from lmbench.errors import UsageError
 
 PACKED_BITS = 63
 """Bits of a non-negative int64."""
+CHUNK = 1 << 20
+"""N-grams sorted at a time, about: whatever the corpus, a key and its index then fit one integer."""
 
 
 @dataclass(frozen=True)
@@ -86,18 +92,6 @@ def word_bits(vocabulary_size: int) -> int:
     return max(1, (vocabulary_size - 1).bit_length())
 
 
-def history_lengths(ids: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """int32 (N,): how many tokens position i may look back on: those since the last start before it, that one included.
-
-    ``ids``: int (N,). ``starts``: bool (N,), where history begins anew: boundaries and beginnings of rows.
-    """
-    positions = np.arange(len(ids), dtype=np.int32)
-    begins = np.maximum.accumulate(np.where(starts, positions, np.int32(0)))
-    lengths = np.zeros(len(ids), np.int32)
-    lengths[1:] = positions[1:] - begins[:-1]
-    return lengths
-
-
 def count(ids: np.ndarray, vocabulary_size: int, order: int) -> Counts:
     """Count all n-grams up to ``order``.
 
@@ -107,32 +101,34 @@ def count(ids: np.ndarray, vocabulary_size: int, order: int) -> Counts:
     if order < 1:
         raise UsageError(f"The order of an n-gram model must be at least 1, not {order}.")
     bits = word_bits(vocabulary_size)
-    types = np.arange(vocabulary_size, dtype=np.int64)
     raw = np.bincount(ids[1:], minlength=vocabulary_size).astype(np.int32)
-    orders = [(types, raw, np.zeros(vocabulary_size, bool), np.zeros(vocabulary_size, np.int32))]
+    types = np.arange(vocabulary_size, dtype=np.int64)
+    orders = [(types, raw, types == 0, np.zeros(vocabulary_size, np.int32))]
     lefts: list[np.ndarray] = []
-    lengths = history_lengths(ids, ids == 0)
-    grams = ids  # g_{k-1}, int32 (N,); -1 where no (k-1)-gram ends
-    ends = np.arange(1, len(ids), dtype=np.int32)  # where a k-gram ends
-    for k in range(2, order + 1):
-        ends = np.compress(lengths.take(ends) >= k - 1, ends)
-        if not len(ends):
-            break
-        contexts, words = grams.take(ends - 1), ids.take(ends)
-        numbers, size = _number(contexts, words, len(orders[-1][0]), bits)
-        raw = np.bincount(numbers, minlength=size).astype(np.int32)
-        example = np.empty(size, np.int32)  # one of the places where each k-gram stands
-        example[numbers] = np.arange(len(ends), dtype=np.int32)
-        keys = contexts.take(example).astype(np.int64)
+    grams = ids  # g_{k-1}, int32 (N,); only read where a (k-1)-gram ends
+    places = _by_word(ids[:-1], vocabulary_size)  # where (k-1)-grams end that words follow, in order of their numbers
+    contexts = ids.take(places)  # those numbers
+    while len(orders) < order and len(places):
+        ends = places + np.int32(1)
+        words = ids.take(ends)
+        new = _sort_children(contexts, words, ends)
+        firsts = np.flatnonzero(new)
+        parents, last = contexts.take(firsts), words.take(firsts)
+        keys = parents.astype(np.int64)
         keys <<= bits
-        keys |= words.take(example)
-        at = ends.take(example)
-        suffix = grams.take(at)
+        keys |= last
+        suffix = grams.take(ends.take(firsts))
         lefts.append(np.bincount(suffix, minlength=len(orders[-1][0])).astype(np.int32))
-        orders.append((keys, raw, lengths.take(at) == k - 1, suffix))
-        grams = np.full(len(ids), -1, np.int32)
+        opens = orders[-1][2].take(parents)
+        orders.append((keys, np.diff(firsts, append=len(ends)).astype(np.int32), opens, suffix))
+        numbers = np.cumsum(new, dtype=np.int32)
+        numbers -= 1
+        grams = np.empty_like(ids) if grams is ids else grams
         grams[ends] = numbers
+        goes_on = words != 0  # a boundary at the end cannot be followed by more of the same n-gram
+        places, contexts = np.compress(goes_on, ends), np.compress(goes_on, numbers)
     lefts.append(np.zeros(len(orders[-1][0]), np.int32))
+    orders[0] = (*orders[0][:2], np.zeros(vocabulary_size, bool), orders[0][3])  # as an event, </s> has words before it
     counted = (
         GramCounts(keys, raw, left, opens, suffix, bits)
         for (keys, raw, opens, suffix), left in zip(orders, lefts, strict=True)
@@ -140,36 +136,44 @@ def count(ids: np.ndarray, vocabulary_size: int, order: int) -> Counts:
     return Counts(tuple(counted), order, vocabulary_size)
 
 
-def _number(contexts: np.ndarray, words: np.ndarray, size: int, bits: int) -> tuple[np.ndarray, int]:
-    """Number the distinct pairs (context, word) in ascending order: int32 (n,) and how many there are.
+def _by_word(ids: np.ndarray, vocabulary_size: int) -> np.ndarray:
+    """int32 (n,): the positions of ``ids`` in ascending order of the word there, by radix sort."""
+    places = np.argsort(ids.astype(np.uint16), kind="stable").astype(np.int32)
+    if vocabulary_size > 1 << 16:
+        places = places.take(np.argsort((ids >> 16).astype(np.uint16).take(places), kind="stable"))
+    return places
 
-    ``contexts``: int32 (n,), below ``size``. ``words``: int32 (n,), below ``1 << bits``. A context that occurs once
-    has one child and needs no sorting; in long n-grams those are the most. The rest is sorted.
+
+def _sort_children(contexts: np.ndarray, words: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Sort the words, and their positions with them, within each context: bool (n,), where a new n-gram begins.
+
+    ``contexts``: int32 (n,), ascending. ``words``, ``ends``: int32 (n,), sorted in place. A context that occurs once
+    has one child and stays as it is; in long n-grams most do. The rest is sorted in chunks of whole contexts.
     """
-    occurrences = np.bincount(contexts, minlength=size)
-    shared = occurrences > 1
-    dense = np.cumsum(shared, dtype=np.int32)  # 1 + number among the shared contexts
-    dense -= 1
-    among = np.flatnonzero(shared.take(contexts))
-    keys = dense.take(contexts.take(among)).astype(np.int64)
-    keys <<= bits
-    keys |= words.take(among)
-    order, keys = sort(keys)
-    new = np.empty(len(keys), bool)
-    new[:1] = True
-    np.not_equal(keys[1:], keys[:-1], out=new[1:])
-    children = (occurrences == 1).astype(np.int32)
-    children[shared] = np.bincount(np.compress(new, keys) >> bits, minlength=int(shared.sum()))
-    before = np.cumsum(children, dtype=np.int32)  # children of the contexts up to and with each
-    before -= children
-    numbers = before.take(contexts)  # right where there is one child
-    lone = np.cumsum(occurrences == 1, dtype=np.int32)  # children that were not sorted
-    places = among.take(order)
-    ranks = np.cumsum(new, dtype=np.int32)
-    ranks -= 1
-    ranks += lone.take(contexts.take(places))
-    numbers[places] = ranks
-    return numbers, int(children.sum())
+    new = np.ones(len(contexts), bool)
+    same = contexts[1:] == contexts[:-1]
+    shared = np.zeros(len(contexts), bool)
+    shared[1:] = same
+    shared[:-1] |= same
+    among = np.flatnonzero(shared)
+    if not len(among):
+        return new
+    begins = np.ones(len(among), bool)  # where another context begins
+    begins[1:] = ~same.take(among[1:] - 1)
+    starts = np.flatnonzero(begins)
+    cuts = starts.take(np.searchsorted(starts, np.arange(0, starts[-1] + 1, CHUNK)))
+    cuts = np.unique(np.append(cuts, len(among)))
+    for first, last in pairwise(cuts.tolist()):
+        chunk = among[first:last]
+        chunk_words = words.take(chunk)
+        keys = np.cumsum(begins[first:last])  # numbers the contexts of the chunk
+        keys <<= word_bits(int(chunk_words.max()) + 1)
+        keys |= chunk_words
+        order, keys = sort(keys)
+        new[chunk[1:]] = keys[1:] != keys[:-1]
+        words[chunk] = chunk_words.take(order)
+        ends[chunk] = ends.take(chunk.take(order))
+    return new
 
 
 def sort(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lmbench.models.ngram.counting import history_lengths, sort, word_bits
+from lmbench.models.ngram.counting import sort, word_bits
 
 CHUNK = 1 << 17
 """Tokens looked up at a time: bounds the temporary arrays whatever the length of a row."""
@@ -100,7 +100,7 @@ class Table:
         Yields k and three int arrays (n,): positions in ``ids``, the contexts' numbers, and the numbers of the
         k-grams that end there, or -1. An n-gram whose suffix is not stored is not looked for.
         """
-        lengths = history_lengths(ids, starts | (ids == 0))
+        lengths = _history_lengths(ids, starts | (ids == 0))
         numbers = ids.astype(np.int64)  # g_{k-1}, -1 where the (k-1)-gram is not stored
         for k in range(2, len(self.orders) + 1):
             contexts = np.empty_like(numbers)
@@ -116,6 +116,18 @@ class Table:
             yield k, places, contexts, found
             numbers = np.full(len(ids), -1, np.int64)
             numbers[places] = found
+
+
+def _history_lengths(ids: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """int32 (N,): how many tokens position i may look back on: those since the last start before it, that one included.
+
+    ``ids``: int (N,). ``starts``: bool (N,), where history begins anew: boundaries and beginnings of rows.
+    """
+    positions = np.arange(len(ids), dtype=np.int32)
+    begins = np.maximum.accumulate(np.where(starts, positions, np.int32(0)))
+    lengths = np.zeros(len(ids), np.int32)
+    lengths[1:] = positions[1:] - begins[:-1]
+    return lengths
 
 
 def _find(sorted_keys: np.ndarray, keys: np.ndarray) -> np.ndarray:

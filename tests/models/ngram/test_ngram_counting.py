@@ -58,6 +58,16 @@ def test_orders_longer_than_every_sentence_do_not_exist() -> None:
     assert [len(grams) for grams in count(np.array([0, 0], np.int32), 2, 9).orders] == [2, 1]  # an empty sentence
 
 
+def test_large_vocabularies_are_counted_alike() -> None:
+    rng = np.random.default_rng(0)
+    words = [rng.integers(1, 6, rng.integers(1, 9)).tolist() for _ in range(300)]
+    small, large = count(flat(words), 6, 4), count(flat(words) * 40_000, 200_001, 4)
+    for k in range(2, 5):
+        assert np.array_equal(small.orders[k - 1].raw, large.orders[k - 1].raw)
+        assert np.array_equal(small.of(k), large.of(k))
+        assert np.array_equal(small.orders[k - 1].words * 40_000, large.orders[k - 1].words)
+
+
 def test_order_below_one_is_refused() -> None:
     with pytest.raises(UsageError, match="at least 1, not 0"):
         count(THREE, 5, 0)
@@ -68,10 +78,11 @@ sentences = st.lists(st.lists(st.integers(1, 4), max_size=8), min_size=1, max_si
 
 @settings(max_examples=60, deadline=None)
 @given(sentences, st.integers(1, 6), st.booleans())
-def test_counts_equal_those_of_a_plain_count(text: list[list[int]], order: int, indices: bool) -> None:
+def test_counts_equal_those_of_a_plain_count(text: list[list[int]], order: int, plain: bool) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        if indices:  # as for keys too long to be packed with their positions
+        if not plain:  # as for keys too long to be packed with their positions, and for texts of many chunks
             patch.setattr(counting, "PACKED_BITS", 0)
+            patch.setattr(counting, "CHUNK", 4)
         counts = count(flat(text), 5, order)
     for k in range(1, order + 1):
         raw: Counter[tuple[int, ...]] = Counter()
