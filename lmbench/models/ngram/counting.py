@@ -18,6 +18,8 @@ The boundary plays two parts: as first word of an n-gram it is the history ``<s>
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -28,8 +30,8 @@ from lmbench.errors import UsageError
 
 PACKED_BITS = 63
 """Bits of a non-negative int64."""
-CHUNK = 1 << 20
-"""N-grams sorted at a time, about: whatever the corpus, a key and its index then fit one integer."""
+CHUNK = 1 << 18
+"""N-grams sorted at a time, about: small enough that a key and its index fit one integer, and all fit the cache."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,11 @@ def count(ids: np.ndarray, vocabulary_size: int, order: int) -> Counts:
 
     ``ids``: int32 (N,), ``</s> w w </s> w </s>``, each below ``vocabulary_size``. Raises UsageError where the
     order is below 1.
+
+    >>> counts = count(np.array([0, 2, 3, 0, 2, 1, 0], np.int32), 4, 2)  # </s> a b </s> a <unk> </s>
+    >>> pairs = counts.orders[1]
+    >>> np.stack([pairs.context, pairs.words, pairs.raw], axis=1).tolist()
+    [[0, 2, 2], [1, 0, 1], [2, 1, 1], [2, 3, 1], [3, 0, 1]]
     """
     if order < 1:
         raise UsageError(f"The order of an n-gram model must be at least 1, not {order}.")
@@ -148,7 +155,8 @@ def _sort_children(contexts: np.ndarray, words: np.ndarray, ends: np.ndarray) ->
     """Sort the words, and their positions with them, within each context: bool (n,), where a new n-gram begins.
 
     ``contexts``: int32 (n,), ascending. ``words``, ``ends``: int32 (n,), sorted in place. A context that occurs once
-    has one child and stays as it is; in long n-grams most do. The rest is sorted in chunks of whole contexts.
+    has one child and stays as it is; in long n-grams most do. The rest is sorted in chunks of whole contexts, side by
+    side on the cores.
     """
     new = np.ones(len(contexts), bool)
     same = contexts[1:] == contexts[:-1]
@@ -163,7 +171,9 @@ def _sort_children(contexts: np.ndarray, words: np.ndarray, ends: np.ndarray) ->
     starts = np.flatnonzero(begins)
     cuts = starts.take(np.searchsorted(starts, np.arange(0, starts[-1] + 1, CHUNK)))
     cuts = np.unique(np.append(cuts, len(among)))
-    for first, last in pairwise(cuts.tolist()):
+
+    def sort_chunk(part: tuple[int, int]) -> None:
+        first, last = part
         chunk = among[first:last]
         chunk_words = words.take(chunk)
         keys = np.cumsum(begins[first:last])  # numbers the contexts of the chunk
@@ -173,6 +183,9 @@ def _sort_children(contexts: np.ndarray, words: np.ndarray, ends: np.ndarray) ->
         new[chunk[1:]] = keys[1:] != keys[:-1]
         words[chunk] = chunk_words.take(order)
         ends[chunk] = ends.take(chunk.take(order))
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # numpy sorts without holding the interpreter
+        list(pool.map(sort_chunk, pairwise(cuts.tolist())))
     return new
 
 

@@ -70,8 +70,8 @@ class NGram(Trainable):
 
     @classmethod
     def of(cls, table: Table, tokenizer: Tokenizer, config: NGramConfig | None = None) -> Self:
-        """The model that looks up ``table``, however it was estimated."""
-        model = cls(config)
+        """The model that looks up ``table``, however it was estimated. ``config``: by default its highest order."""
+        model = cls(config or NGramConfig(order=len(table.orders)))
         model._take(tokenizer)
         model.table = table
         return model
@@ -164,6 +164,7 @@ class NGram(Trainable):
                 ),
                 size,
             )
+            table.check()
             return cls.of(table, tokenizer, NGramConfig(**state["config"]))
-        except (OSError, SafetensorError, KeyError, TypeError) as error:
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{path} cannot be read ({error}). Train the model again.") from None

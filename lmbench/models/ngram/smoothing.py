@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from lmbench.errors import UsageError
 from lmbench.models.ngram.counting import Counts
 from lmbench.models.ngram.table import Grams, Table
 
@@ -42,8 +43,23 @@ def estimate_discounts(counts: np.ndarray) -> Discounts | None:
         return None
     share = n[1] / (n[1] + 2 * n[2])
     first, second, third = (j - (j + 1) * share * n[j + 1] / n[j] for j in (1, 2, 3))
+    discounts = (first, second, third)
+    return discounts if _valid(discounts) else None
+
+
+def _valid(discounts: Discounts) -> bool:
     # A discount of 0 would leave nothing to unseen words after a context whose words all have that count.
-    return (first, second, third) if 0 < first <= 1 and 0 < second <= 2 and 0 < third <= 3 else None
+    return all(0 < taken <= j for j, taken in enumerate(discounts, 1))
+
+
+def _check(discounts: Sequence[Discounts], orders: int) -> None:
+    if len(discounts) < orders:
+        raise UsageError(f"Discounts are given for {len(discounts)} orders, but there are n-grams of {orders}.")
+    for k, given in enumerate(discounts, 1):
+        if len(given) != 3 or not _valid(given):
+            raise UsageError(
+                f"The discounts {given} of order {k} cannot be: give three numbers above 0 and at most 1, 2 and 3."
+            )
 
 
 def modified_kneser_ney(
@@ -52,8 +68,11 @@ def modified_kneser_ney(
     """Interpolated modified Kneser-Ney estimates of all orders.
 
     ``discounts``: those of orders 1, 2, ... if they are to be taken as given. ``note`` is told, once, at which
-    orders the fallback discounts were used.
+    orders the fallback discounts were used. Raises UsageError where given discounts are too few, or a D_j is not
+    above 0 and at most j.
     """
+    if discounts is not None:
+        _check(discounts, len(counts.orders))
     size = counts.vocabulary_size
     fallen: list[int] = []
     tables: list[Grams] = []

@@ -52,6 +52,22 @@ class Table:
         """Width of a word in a key."""
         return word_bits(self.vocabulary_size)
 
+    def check(self) -> None:
+        """Raise ValueError where the arrays cannot belong together, as after damage to a file."""
+        for k, grams in enumerate(self.orders, 1):
+            size = self.vocabulary_size if k == 1 else len(grams.keys)
+            backoffs = size if k < len(self.orders) else 0
+            shapes = [(grams.keys, np.int64, size), (grams.log_probs, np.float64, size)]
+            for array, kind, length in [*shapes, (grams.log_backoffs, np.float64, backoffs)]:
+                if array.dtype != kind or array.shape != (length,):
+                    raise ValueError(
+                        f"order {k}: {array.dtype} {array.shape} where {kind.__name__} ({length},) belongs"
+                    )
+            if k > 1 and size and int(grams.keys[-1] >> self.bits) >= len(self.orders[k - 2]):
+                raise ValueError(f"order {k}: an n-gram has no context")
+            if not (np.diff(grams.keys) > 0).all():
+                raise ValueError(f"order {k}: the n-grams are not in order")
+
     def log_probs(self, ids: np.ndarray, starts: np.ndarray) -> np.ndarray:
         """float64 (N,), nats: ``ln p(ids[i] | history)`` at every position, that of an empty history where one starts.
 

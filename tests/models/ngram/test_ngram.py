@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -135,6 +136,31 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text(json.dumps({**state, "orders": 9}), encoding="utf-8")
     with pytest.raises(ModelError, match="Train the model again"):
         NGram.load(tmp_path)
+
+
+def test_arrays_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
+    model, _ = fitted(3)
+    whole = model.table.orders
+    for k, grams in enumerate(whole):
+        for name in ("keys", "log_probs", "log_backoffs"):
+            array = getattr(grams, name)
+            changes = [array[:-1], array[:, None], array.astype(np.float32), array[::-1]]
+            for change in changes[: 4 if name == "keys" and k else 3]:
+                if len(array) and not (name == "keys" and not k):
+                    orders = (*whole[:k], dataclasses.replace(grams, **{name: change}), *whole[k + 1 :])
+                    model.table = dataclasses.replace(model.table, orders=orders)
+                    model.save(tmp_path)
+                    with pytest.raises(ModelError, match=f"order {k + 1}|order {k + 2}"):
+                        NGram.load(tmp_path)
+
+
+def test_a_row_may_begin_anywhere() -> None:
+    """Without a boundary before it, the first word of a row is history like any other."""
+    model, _ = fitted(5)
+    values = model.log_probs(Batch.of([np.array([3, 4, 0]), np.array([4])]))
+    following = model.next_log_probs(Batch.of_prefixes([np.array([3]), np.array([3, 4])]))
+    assert values[0, 1:] == pytest.approx(following[[0, 1], [4, 0]], rel=1e-12)
+    assert not values[1].any()
 
 
 def test_same_text_same_model() -> None:

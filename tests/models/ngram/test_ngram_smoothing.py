@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lmbench.errors import UsageError
 from lmbench.models.ngram.counting import count
 from lmbench.models.ngram.smoothing import FALLBACK, Discounts, estimate_discounts, modified_kneser_ney
 from lmbench.models.ngram.table import Table
@@ -71,6 +72,14 @@ def test_given_discounts_are_used() -> None:
     table = estimate(THREE, 2, [(0.5, 0.5, 0.5), (0.25, 0.25, 0.25)])
     # Unigrams: 4 * .5 / 5 = .4 spread: p(b) = .5/5 + .08. a has two children: p(b | a) = 1.75/3 + .5/3 * p(b).
     assert np.exp(table.orders[1].log_probs[1]) == pytest.approx(1.75 / 3 + 0.5 / 3 * 0.18)
+
+
+@pytest.mark.parametrize("wrong", [(0.0, 1.0, 1.5), (1.5, 1.5, 1.5), (0.5, 1.0)])
+def test_given_discounts_must_be_possible(wrong: Discounts) -> None:
+    with pytest.raises(UsageError, match="order 2"):
+        estimate(THREE, 2, [FALLBACK, wrong])
+    with pytest.raises(UsageError, match="given for 1 orders"):
+        estimate(THREE, 2, [FALLBACK])
 
 
 class PlainKneserNey:
