@@ -98,7 +98,7 @@ def _fetch_all(entry: Entry, folder: Path, progress: Progress | None) -> dict[st
     return record
 
 
-def fetch(item: Download, target: Path, progress: Progress | None = None, wait_seconds: float = WAIT_SECONDS) -> Path:
+def fetch(item: Download, target: Path, progress: Progress | None = None) -> Path:
     """Download ``item`` to ``target``, going on from ``target.part`` where an earlier attempt broke off.
 
     Tries four times, waiting twice as long each time. Raises CorpusError where the server cannot be reached, does
@@ -119,7 +119,7 @@ def fetch(item: Download, target: Path, progress: Progress | None = None, wait_s
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
             if attempt == ATTEMPTS - 1:
                 raise _unreachable(item, str(getattr(error, "reason", error)), part) from None
-        time.sleep(wait_seconds * 2**attempt)
+        time.sleep(WAIT_SECONDS * 2**attempt)
     found = _sha256(part)
     if item.sha256 is not None and found != item.sha256:
         part.unlink()

@@ -45,6 +45,8 @@ def load_corpus(
     """
     if line not in (None, "sentence", "text"):
         raise UsageError(f"line must be 'sentence' or 'text', not '{line}'.")
+    if not os.fspath(name_or_path).strip():
+        raise UsageError("The name of the corpus is empty. Give a name (lmbench corpus list), a file or a folder.")
     if blank_lines not in (None, "drop", "keep"):
         raise UsageError(f"blank_lines must be 'drop' or 'keep', not '{blank_lines}'.")
     entry = catalog.find(name_or_path) if isinstance(name_or_path, str) else None

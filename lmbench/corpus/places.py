@@ -36,7 +36,7 @@ def locate(names: str | Sequence[str]) -> Path | None:
     names = [names] if isinstance(names, str) else names
     for folder in [*data_folders(), corpora_folder()]:
         for name in names:
-            if Path(name).name != name:
+            if Path(name).name != name or name in ("", ".."):
                 continue  # a path is not a name
             for suffix in ("", ".txt", *(f"{plain}{packed}" for plain in ("", ".txt") for packed in COMPRESSED)):
                 place = folder / f"{name}{suffix}"

@@ -69,6 +69,7 @@ def by_names(files: Sequence[Path], folder: Path) -> dict[str, list[Path]]:
         split = split_of(path.relative_to(folder))
         if split is not None:
             found.setdefault(split, []).append(path)
+    found = {split: found[split] for split in ("train", "valid", "test") if split in found}
     if found and "train" not in found:
         if len(files) > sum(map(len, found.values())):
             return {}  # names that merely look like splits, in a folder of documents

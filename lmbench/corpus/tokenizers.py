@@ -165,7 +165,9 @@ class WordTokenizer(Tokenizer):
         numbered = np.fromiter(map(numbers.__getitem__, words), np.int32, len(words))
         occurrences = np.bincount(numbered, minlength=len(numbers)).tolist()
         counts = {word: occurrences[number] for word, number in numbers.items() if number}
-        least = config.min_count or (1 if UNKNOWN in counts else 2)
+        least = config.min_count
+        if least is None:
+            least = 1 if UNKNOWN in counts else 2
         config = WordConfig(least, config.size, config.lower, han)
         tokenizer = cls(config, Vocabulary.from_counts(counts, min_count=least, size=config.size))
         ids = np.fromiter(map(tokenizer._table.__getitem__, numbers), np.int32, len(numbers))
@@ -282,7 +284,8 @@ class ByteTokenizer(Tokenizer):
         return np.frombuffer(NUL.join(units).encode(), np.uint8).astype(np.int32)
 
     def decode(self, ids: Iterable[int]) -> str:
-        return bytes(ids).decode("utf-8", "replace")
+        values = ids if isinstance(ids, np.ndarray) else list(ids)
+        return np.array(values, np.uint8).tobytes().decode("utf-8", "replace")
 
     def tokens(self, ids: Iterable[int]) -> list[str]:
         return [chr(i) if 32 <= i < 127 else self.vocabulary.types[i] for i in ids]
