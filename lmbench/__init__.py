@@ -53,7 +53,7 @@ _PUBLIC = {
     "rank": "lmbench.tasks.ranking",
     "score": "lmbench.scoring.scorer",
 }
-__all__ = sorted([*_PUBLIC, "__version__"])
+__all__ = sorted([*_PUBLIC, "__version__", "run"])
 
 
 def run(

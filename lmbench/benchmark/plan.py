@@ -16,7 +16,7 @@ from lmbench.benchmark.recipe import Recipe
 from lmbench.benchmark.results import Key, Result, RunFolder
 from lmbench.corpus.loading import load_corpus
 from lmbench.corpus.text import Corpus, TokenizedCorpus
-from lmbench.errors import ModelError, ResultsError, UsageError
+from lmbench.errors import CorpusError, ModelError, ResultsError, UsageError
 from lmbench.models import registry
 from lmbench.models.base import LanguageModel, Trainable
 from lmbench.tasks.ranking import CandidateSet, Order, candidate_sets, read_candidates
@@ -108,14 +108,9 @@ def make_plan(recipe: Recipe, corpus: Corpus | None, check: Callable[[Recipe], N
         recipe = replace(recipe, corpus=corpus.name)
     check(recipe)
     jobs = _jobs(recipe)
-    sets = None if recipe.candidates is None else read_candidates(recipe.candidates)
+    given = None if recipe.candidates is None else read_candidates(recipe.candidates)
     corpus = corpus or load_corpus(recipe.corpus, line=recipe.line, tokens=recipe.tokens)  # type: ignore[arg-type]
-    order: Order = "total"
-    origin = f"the file {recipe.candidates}"
-    if sets is None:
-        sets = candidate_sets(corpus, recipe.seed)
-        origin = "minimal pairs of the corpus" if corpus.pairs else "held-out sentences and corrupted copies of them"
-        order = "total" if corpus.pairs else "token"  # a copy with a word less must not win by being short
+    sets, order, origin = _candidates(recipe, corpus, given)
     data = corpus.tokenize(recipe.tokenizer)
     source, notes = _source(data)
     if source is not None:
@@ -153,6 +148,22 @@ def finished(folder: RunFolder, plan: Plan) -> list[Result]:
                 "compared. Restore it, or begin anew in another folder with --out."
             )
     return [result for result in folder.read_results() if result.status == "done"]
+
+
+def _candidates(
+    recipe: Recipe, corpus: Corpus, given: Sequence[CandidateSet] | None
+) -> tuple[Sequence[CandidateSet], Order, str]:
+    """The sets to rank, what decides, and where they come from, in words."""
+    if given is not None:
+        return given, "total", f"the file {recipe.candidates}"
+    try:
+        sets = candidate_sets(corpus, recipe.seed)
+    except CorpusError as error:  # a text of very short lines; there is still its perplexity
+        return (), "total", f"none. {error}"
+    if corpus.pairs:
+        return sets, "total", "minimal pairs of the corpus"
+    # By token: a copy with a word less must not win by being short.
+    return sets, "token", "held-out sentences and corrupted copies of them"
 
 
 def _source(data: TokenizedCorpus) -> tuple[LanguageModel | None, tuple[str, ...]]:

@@ -215,6 +215,8 @@ class _Run:
 
     def _rank(self, model: LanguageModel, result: Result) -> Result:
         """Order of the candidates, and how often the right one leads."""
+        if not self.plan.sets:
+            return result
         ranking = rank(model, self.plan.sets, by=self.plan.order, line=self.plan.data.corpus.line)
         self.folder.write_candidates(result, candidate_rows(ranking))
         return with_ranking(result, ranking)

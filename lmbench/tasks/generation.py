@@ -32,7 +32,7 @@ def generate(
     text i is the same whatever ``n`` is. Raises UsageError for an option out of range, ModelError for a model
     that does not read left to right.
     """
-    _check(model, n, temperature, top_k, top_p, max_tokens)
+    _check(model, n, temperature, top_k, top_p, max_tokens, seed)
     opening = model.tokenizer.encode([prompt]).ids[:-1] if prompt else np.zeros(1, np.int32)
     rows = [opening.astype(np.int64) for _ in range(n)]
     generators = [np.random.default_rng([seed, row]) for row in range(n)]
@@ -64,7 +64,13 @@ def _draw(
 
 
 def _check(
-    model: LanguageModel, n: int, temperature: float, top_k: int | None, top_p: float | None, max_tokens: int
+    model: LanguageModel,
+    n: int,
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+    max_tokens: int,
+    seed: int,
 ) -> None:
     if model.reads != "left":
         raise ModelError(
@@ -81,3 +87,5 @@ def _check(
         raise UsageError(f"top_p is a probability above 0 and at most 1, not {top_p}. Leave it out to keep all.")
     if max_tokens < 1:
         raise UsageError(f"max_tokens must be at least 1, not {max_tokens}.")
+    if seed < 0:
+        raise UsageError(f"seed must be 0 or more, not {seed}.")

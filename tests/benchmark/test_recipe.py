@@ -1,0 +1,86 @@
+"""Recipes: checked when made, the same after a round trip."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lmbench.benchmark.recipe import Recipe
+from lmbench.errors import UsageError
+
+FULL = Recipe(
+    models=("ngram:order=3", "uniform"),
+    corpus='a "quoted" path\\with/各种.txt',
+    tokenizer="bpe:size=500",
+    budget="2.5epochs",
+    seeds=3,
+    seed=7,
+    candidates="pairs.jsonl",
+    device="cpu",
+    context="stream",
+    line="text",
+    tokens=1000,
+)
+
+
+@pytest.mark.parametrize("recipe", [FULL, Recipe(models=("ngram",))])
+def test_round_trip(recipe: Recipe, tmp_path: Path) -> None:
+    recipe.write(tmp_path / "recipe.toml")
+    assert Recipe.read(tmp_path / "recipe.toml") == recipe
+
+
+def test_models_may_be_one_text() -> None:
+    assert Recipe(models="ngram:order=3, uniform") == Recipe(models=("ngram:order=3", "uniform"))  # type: ignore[arg-type]
+    assert Recipe.from_dict({"models": ["uniform"]}) == Recipe(models=("uniform",))
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"models": ()}, "No model is named"),
+        ({"models": ("ngran",)}, "Did you mean 'ngram'"),
+        ({"models": ("ngram", "ngram")}, "named twice"),
+        ({"models": ("ngram:order",)}, "not key=value"),
+        ({"models": (3,)}, "must be texts"),
+        ({"tokenizer": "words"}, "Did you mean 'word'"),
+        ({"tokenizer": "bpe:sise=3"}, "Did you mean 'size'"),
+        ({"budget": "0s"}, "more than 0"),
+        ({"budget": "soon"}, "not a budget"),
+        ({"seeds": 0}, "at least 1"),
+        ({"seeds": "2"}, "whole number"),
+        ({"seeds": True}, "whole number"),
+        ({"seed": -1}, "0 or more"),
+        ({"tokens": 0}, "at least 1"),
+        ({"context": "streams"}, "Did you mean 'stream'"),
+        ({"line": "word"}, "no line"),
+        ({"corpus": 3}, "corpus must be a text"),
+    ],
+)
+def test_what_cannot_be_is_told(fields: dict[str, Any], reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        Recipe(**{"models": ("uniform",), **fields})
+
+
+def test_a_broken_file_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    with pytest.raises(UsageError, match="No such file"):
+        Recipe.read(path)
+    path.write_text('models = ["uniform"\nseed = 1', encoding="utf-8")
+    with pytest.raises(UsageError, match=r"not TOML: .*line 2"):
+        Recipe.read(path)
+    path.write_text('models = ["uniform"]\ncorpsu = "english"', encoding="utf-8")
+    with pytest.raises(UsageError, match="Did you mean 'corpus'"):
+        Recipe.read(path)
+    path.write_text('corpus = "english"', encoding="utf-8")
+    with pytest.raises(UsageError, match="names no models"):
+        Recipe.read(path)
+    path.write_bytes(b'models = ["\xff"]')
+    with pytest.raises(UsageError, match="not UTF-8"):
+        Recipe.read(path)
+
+
+def test_differences_name_the_fields() -> None:
+    other = Recipe(models=("ngram:order=3", "uniform"), corpus=FULL.corpus, tokenizer=FULL.tokenizer, budget="1s")
+    assert FULL.differences(other)[0] == "budget: '2.5epochs' here, '1s' there"

@@ -1,0 +1,108 @@
+"""Tables: what is compared with what, in which order, and how it is written."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from lmbench.benchmark.results import COLUMNS, Result, RunFolder
+from lmbench.errors import ResultsError
+from lmbench.report.tables import failures, groups, notes, tabulate, to_latex, to_markdown, write_tables
+
+
+def made(model: str, perplexity: float | None = None, **fields: object) -> Result:
+    known = {"seed": None, "comparison": "one", "signature": f"ppl|{model}", "kind": "toy", **fields}
+    return Result(model=model, perplexity=perplexity, **known)  # type: ignore[arg-type]
+
+
+RESULTS = [
+    made("gpt", 120.456, perplexity_low=118.0, perplexity_high=123.0, ranking_accuracy=0.755, parameters=1234567),
+    made("lstm:hidden=8", 99.5, ranking_accuracy=0.7, parameters=1000, unknown_rate=0.058),
+    made("backoff", None, pseudo_perplexity=50.0, ranking_accuracy=0.8),
+    made("source", 90.0, kind="source", excess_over_source=0.0),
+    made("byte_lstm", 3.0, comparison="two"),
+    made("broken", None, comparison="", status="failed", reason="TrainingError: it diverged"),
+]
+
+
+def test_rows_are_ranked_only_with_those_that_predict_the_same_events() -> None:
+    first, second = groups(RESULTS)
+    assert [result.model for result in first.results] == ["source", "lstm:hidden=8", "gpt", "backoff"]
+    assert [result.model for result in second.results] == ["byte_lstm"]
+    assert [result.model for result in failures(RESULTS)] == ["broken"]
+
+
+def test_cells_are_written_for_the_eye() -> None:
+    table = tabulate(groups(RESULTS)[0])
+    gpt = dict(zip(table.headings, table.cells[2], strict=True))
+    assert gpt["perplexity"] == "120.46"
+    assert gpt["95 % interval"] == "118.00 to 123.00"
+    assert gpt["ranking %"] == "75.5"
+    assert gpt["parameters"] == "1,234,567"
+    assert gpt["nats over source"] == ""
+    assert "bits/byte" not in table.headings, "a column in which nothing stands is left out"
+    assert table.align[:2] == ("left", "right")
+
+
+def test_the_best_are_marked_and_the_source_does_not_compete() -> None:
+    table = tabulate(groups(RESULTS)[0])
+    marked = {(table.cells[row][0], table.headings[column]) for row, column in table.best}
+    assert marked == {("lstm:hidden=8", "perplexity"), ("backoff", "ranking %")}
+    alone = tabulate(groups([made("gpt", 5.0), made("lstm", 5.0)])[0])
+    assert not alone.best, "where all are equal nobody is best"
+
+
+def test_notes_say_what_a_reader_must_know() -> None:
+    told = " ".join(notes(RESULTS))
+    assert "must not be compared" in told
+    assert "5.8% of the events are <unk>" in told
+    assert "broken failed: TrainingError: it diverged" in told
+    assert "no model can be better" in told
+    assert notes([made("gpt", 5.0)]) == []
+
+
+def test_markdown() -> None:
+    text = to_markdown(RESULTS)
+    assert "| lstm:hidden=8 | **99.50** |" in text
+    assert "- gpt: `ppl|gpt`" in text
+    assert text.count("| model |") == 2
+
+
+def test_latex_escapes_what_it_must() -> None:
+    text = to_latex(RESULTS)
+    assert r"byte\_lstm" in text
+    assert r"ranking \%" in text
+    assert r"\textbf{99.50}" in text
+    assert text.count(r"\toprule") == text.count(r"\end{tabular}") == 2
+    code = [line for line in text.splitlines() if not line.startswith("%")]
+    assert not [line for line in code if "_" in line.replace(r"\_", "")]
+
+
+def test_tables_are_rebuilt_from_disk(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.create()
+    folder.write_results({"lmbench": "0"}, RESULTS)
+    written = write_tables(tmp_path)
+    assert [path.name for path in written] == ["table.csv", "table.md", "table.tex"]
+    assert (tmp_path / "table.md").read_text(encoding="utf-8") == to_markdown(RESULTS)
+    with (tmp_path / "table.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == list(COLUMNS)
+    assert rows[0]["perplexity"] == "120.456"
+    assert rows[2]["perplexity"] == rows[2]["seed"] == ""
+
+
+def test_numbers_beyond_all_bounds_survive(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.create()
+    folder.write_results({}, [made("diverged", float("inf"))])
+    (result,) = folder.read_results()
+    assert result.perplexity == float("inf")
+    assert "| diverged | inf |" in to_markdown([result])
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(ResultsError, match="not the folder of a run"):
+        write_tables(tmp_path)
