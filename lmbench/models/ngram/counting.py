@@ -18,8 +18,6 @@ The boundary plays two parts: as first word of an n-gram it is the history ``<s>
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -155,8 +153,7 @@ def _sort_children(contexts: np.ndarray, words: np.ndarray, ends: np.ndarray) ->
     """Sort the words, and their positions with them, within each context: bool (n,), where a new n-gram begins.
 
     ``contexts``: int32 (n,), ascending. ``words``, ``ends``: int32 (n,), sorted in place. A context that occurs once
-    has one child and stays as it is; in long n-grams most do. The rest is sorted in chunks of whole contexts, side by
-    side on the cores.
+    has one child and stays as it is; in long n-grams most do. The rest is sorted in chunks of whole contexts.
     """
     new = np.ones(len(contexts), bool)
     same = contexts[1:] == contexts[:-1]
@@ -171,9 +168,7 @@ def _sort_children(contexts: np.ndarray, words: np.ndarray, ends: np.ndarray) ->
     starts = np.flatnonzero(begins)
     cuts = starts.take(np.searchsorted(starts, np.arange(0, starts[-1] + 1, CHUNK)))
     cuts = np.unique(np.append(cuts, len(among)))
-
-    def sort_chunk(part: tuple[int, int]) -> None:
-        first, last = part
+    for first, last in pairwise(cuts.tolist()):
         chunk = among[first:last]
         chunk_words = words.take(chunk)
         keys = np.cumsum(begins[first:last])  # numbers the contexts of the chunk
@@ -183,9 +178,6 @@ def _sort_children(contexts: np.ndarray, words: np.ndarray, ends: np.ndarray) ->
         new[chunk[1:]] = keys[1:] != keys[:-1]
         words[chunk] = chunk_words.take(order)
         ends[chunk] = ends.take(chunk.take(order))
-
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # numpy sorts without holding the interpreter
-        list(pool.map(sort_chunk, pairwise(cuts.tolist())))
     return new
 
 

@@ -108,9 +108,8 @@ class NGram(Trainable):
         progress.step("structure", f"interpolated modified Kneser-Ney, order {order}, V = {size:,}")
         progress.step("data", f"{train.events:,} events, {len(train.ends):,} of them ends")
         counts = count(train.ids, size, order)
-        progress.step(
-            "forward", f"p(w | h) is looked up among {', '.join(f'{len(g):,}' for g in counts.orders)} n-grams"
-        )
+        sizes = " + ".join(f"{len(grams):,}" for grams in counts.orders)
+        progress.step("forward", f"p(w | h) is looked up among {sizes} n-grams")
         progress.step("backward", "closed form: counts -> counts of counts -> discounts -> probabilities")
         self.table = modified_kneser_ney(counts, note=note)
         progress.update(1.0)

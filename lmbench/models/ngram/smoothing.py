@@ -82,13 +82,18 @@ def modified_kneser_ney(
         given = discounts[k - 1] if discounts is not None else estimate_discounts(adjusted)
         if given is None:
             fallen.append(k)
-        taken = np.array([0.0, *(given or FALLBACK)])[np.minimum(adjusted, 3)]  # (G,), D(a)
         context = grams.context if k > 1 else np.zeros(size, np.int32)  # the one empty history
-        total = np.bincount(context, adjusted, len(lower))  # (C,), sum_v a(hv); 0 where h has no children
+        taken = np.array([0.0, *(given or FALLBACK)]).take(np.minimum(adjusted, 3))  # (G,), D(a)
+        probabilities = adjusted.astype(np.float64)
+        total = np.bincount(context, probabilities, len(lower))  # (C,), sum_v a(hv); 0 where h has no children
         mass = np.bincount(context, taken, len(lower))
-        childless = total == 0
-        backoff = np.divide(mass, total, out=np.ones_like(mass), where=~childless)
-        probabilities = (adjusted - taken) / total[context] + backoff[context] * lower[grams.suffix]
+        backoff = np.divide(mass, total, out=np.ones_like(mass), where=total > 0)
+        # (a - D) / total + backoff * lower, in place: touching fresh memory costs more than the arithmetic.
+        probabilities -= taken
+        probabilities /= np.take(total, context, out=taken, mode="clip")
+        lower = lower.take(grams.suffix)
+        lower *= np.take(backoff, context, out=taken, mode="clip")
+        probabilities += lower
         if k > 1:
             tables[-1] = Grams(tables[-1].keys, tables[-1].log_probs, np.log(backoff))
         tables.append(Grams(grams.keys, np.log(probabilities), np.empty(0)))
