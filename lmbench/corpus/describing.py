@@ -14,8 +14,9 @@ import numpy as np
 
 from lmbench.corpus import catalog
 from lmbench.corpus.batches import Tokens
+from lmbench.corpus.segmentation import NUL
 from lmbench.corpus.text import Corpus, Split
-from lmbench.corpus.tokenizers import NUL, CharTokenizer, Tokenizer, WordTokenizer, split_words
+from lmbench.corpus.tokenizers import CharTokenizer, Tokenizer, WordTokenizer
 
 SAMPLE_LINES = 5
 SAMPLE_CHARACTERS = 200
@@ -159,7 +160,7 @@ def _figures(split: Split, tokens: Tokens, known: set[str], in_train: Mapping[st
 def _written(tokenizer: Tokenizer, units: Sequence[str]) -> Counter[str]:
     """How often each word or character stands in ``units``; empty where every text can be written (byte, bpe)."""
     if isinstance(tokenizer, WordTokenizer):
-        counts = Counter(split_words(units, tokenizer.config))
+        counts = Counter(tokenizer.words(units))
     elif isinstance(tokenizer, CharTokenizer):
         counts = Counter("".join(units))
     else:

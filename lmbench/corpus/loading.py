@@ -20,8 +20,8 @@ from pathlib import Path
 from lmbench.corpus import catalog, places, reading, splitting
 from lmbench.corpus.catalog import Entry
 from lmbench.corpus.reading import BlankLines
+from lmbench.corpus.segmentation import is_unsegmented_han
 from lmbench.corpus.text import SPLITS, Corpus, Line, Split
-from lmbench.corpus.tokenizers import is_unsegmented_han
 from lmbench.errors import CorpusError, UsageError
 
 

@@ -131,12 +131,19 @@ def _modules() -> Iterator[list[str]]:
     """The docstrings and comments of each top-level module or package, in the order of names."""
     library = _library()
     groups: dict[str, list[Path]] = {}
-    for path in sorted(library.rglob("*.py")):
-        parts = path.relative_to(library).parts
-        if not LEFT_OUT.intersection(parts) and not parts[0].startswith("_sysconfigdata"):
-            groups.setdefault(parts[0].removesuffix(".py"), []).append(path)
+    for path in sorted(_sources(library)):
+        top = path.relative_to(library).parts[0].removesuffix(".py")
+        if not top.startswith("_sysconfigdata"):
+            groups.setdefault(top, []).append(path)
     for paths in groups.values():
         yield [text for path in paths for text in (*_docstrings(path), *_comments(path))]
+
+
+def _sources(library: Path) -> Iterator[Path]:
+    """The Python files of the library; tests and installed packages are not even looked into."""
+    for folder, folders, files in os.walk(library):
+        folders[:] = [name for name in folders if name not in LEFT_OUT]
+        yield from (Path(folder, name) for name in files if name.endswith(".py"))
 
 
 def _docstrings(path: Path) -> Iterator[str]:

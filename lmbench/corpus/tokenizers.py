@@ -8,7 +8,6 @@ the boundaries on the way. All vocabularies come from the training split alone.
 from __future__ import annotations
 
 import json
-import re
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,14 +20,10 @@ import numpy as np
 
 from lmbench import specification
 from lmbench.corpus.batches import Tokens
+from lmbench.corpus.segmentation import HAN_TOKEN as HAN_TOKEN
+from lmbench.corpus.segmentation import NUL, is_unsegmented_han, split_words
 from lmbench.corpus.vocabulary import BOUNDARY, UNKNOWN, Vocabulary
 from lmbench.errors import CorpusError, UsageError, unknown_name
-
-NUL = "\0"
-HAN = r"\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-# In Chinese text a token is one character, or a whole run of Latin letters and digits.
-HAN_TOKEN = re.compile(r"[0-9A-Za-z\u00c0-\u024f\uff10-\uff19\uff21-\uff3a\uff41-\uff5a]+|\s|.")
-HAN_RUN = re.compile(f"[{HAN}]+")
 
 
 class Tokenizer(ABC):
@@ -160,7 +155,7 @@ class WordTokenizer(Tokenizer):
             raise CorpusError("There is no text to train on: not one sentence was given.")
         han = is_unsegmented_han(units) if config.han is None else config.han
         config = WordConfig(config.min_count, config.size, config.lower, han)
-        words = split_words(units, config)
+        words = split_words(units, lower=config.lower, han=han)
         numbers: dict[str, int] = defaultdict(count(1).__next__, {NUL: 0})
         numbered = np.fromiter(map(numbers.__getitem__, words), np.int32, len(words))
         occurrences = np.bincount(numbered, minlength=len(numbers)).tolist()
@@ -173,12 +168,16 @@ class WordTokenizer(Tokenizer):
         ids = np.fromiter(map(tokenizer._table.__getitem__, numbers), np.int32, len(numbers))
         return tokenizer, ids[numbered]
 
+    def words(self, units: Sequence[str]) -> list[str]:
+        """All words of all units as they are written, NUL between units."""
+        return split_words(units, lower=self.config.lower, han=bool(self.config.han))
+
     @cached_property
     def _table(self) -> dict[str, int]:
         return _Table({**self.vocabulary.ids, NUL: 0})
 
     def _ids(self, units: Sequence[str]) -> np.ndarray:
-        words = split_words(units, self.config)
+        words = self.words(units)
         return np.fromiter(map(self._table.__getitem__, words), np.int32, len(words))
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -186,7 +185,7 @@ class WordTokenizer(Tokenizer):
         return ("" if self.config.han else " ").join([types[i] for i in ids])
 
     def is_lossless(self, units: Sequence[str], encoded: Tokens) -> bool:
-        written = sum(word == UNKNOWN for word in split_words(units, self.config))
+        written = sum(word == UNKNOWN for word in self.words(units))
         return encoded.unknowns == written and super().is_lossless(units, encoded)
 
 
@@ -195,29 +194,6 @@ class _Table(dict[str, int]):
 
     def __missing__(self, word: str) -> int:
         return 1
-
-
-def split_words(units: Sequence[str], config: WordConfig) -> list[str]:
-    """All words of all units as they are written, NUL between units."""
-    text = (NUL if config.han else f" {NUL} ").join(units)
-    if config.lower:
-        text = text.lower()
-    if config.han:
-        return HAN_TOKEN.findall(text)
-    # Only ASCII white space separates words, as in KenLM: str.split() would also split at a no-break space.
-    for space in "\t\n\r\x0b\x0c":
-        if space in text:
-            text = text.replace(space, " ")
-    return list(filter(None, text.split(" ")))
-
-
-def is_unsegmented_han(units: Sequence[str], sample: int = 200_000) -> bool:
-    """Whether the text is mostly Chinese characters in runs too long to be single words."""
-    text = "\n".join([unit[:sample] for unit in units[: max(1, sample // 20)]])[:sample]
-    runs = HAN_RUN.findall(text)
-    han = sum(map(len, runs))
-    visible = len(text) - len(re.findall(r"\s", text))
-    return bool(runs) and han > 0.3 * visible and han / len(runs) > 3
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lmbench.corpus.segmentation import is_unsegmented_han, split_words
 from lmbench.corpus.text import Corpus, Split
 from lmbench.corpus.tokenizers import (
     TOKENIZERS,
     ByteTokenizer,
     CharTokenizer,
-    WordConfig,
     WordTokenizer,
-    is_unsegmented_han,
-    split_words,
     tokenizer_from_dict,
     train_and_encode,
     train_tokenizer,
@@ -136,14 +134,14 @@ def test_an_unknown_that_the_text_brings_hides_nothing() -> None:
 
 @pytest.mark.parametrize("space", ["\u00a0", "\u3000", "\u2028", "\x1c", "\x85"])
 def test_only_ascii_white_space_separates_words(space: str) -> None:
-    assert split_words([f"a{space}b\tc\r\nd  e"], WordConfig(han=False)) == [f"a{space}b", "c", "d", "e"]
+    assert split_words([f"a{space}b\tc\r\nd  e"]) == [f"a{space}b", "c", "d", "e"]
 
 
 def test_chinese_is_read_by_characters_with_latin_runs_whole() -> None:
     text = ["我有3只GPU卡，不错。", "今天天气很好我们去公园"]
     tokenizer = train_tokenizer("word:min_count=1", text)
     assert tokenizer.config.han is True
-    assert split_words(text[:1], tokenizer.config) == ["我", "有", "3", "只", "GPU", "卡", "，", "不", "错", "。"]
+    assert tokenizer.words(text[:1]) == ["我", "有", "3", "只", "GPU", "卡", "，", "不", "错", "。"]
     assert tokenizer.is_lossless(text, tokenizer.encode(text))
 
 
