@@ -135,13 +135,12 @@ def _print(results: tuple[Result, ...], folder: Path, form: str) -> None:
     from lmbench.cli.tables import print_cells
     from lmbench.report.tables import groups, notes, tabulate, to_markdown
 
-    if form == "csv":
-        click.echo(RunFolder(folder).table.read_text(encoding="utf-8"), nl=False)
-        return
     if form == "md":
         click.echo(to_markdown(results), nl=False)
         return
-    for group in groups(results):
+    if form == "csv":
+        click.echo(RunFolder(folder).table.read_text(encoding="utf-8"), nl=False)
+    for group in groups(results) if form != "csv" else []:
         table = tabulate(group)
         left = [align == "left" for align in table.align]
         click.echo(f"{table.about}\n")
