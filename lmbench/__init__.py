@@ -75,6 +75,7 @@ def run(
 
     from lmbench.benchmark.recipe import Recipe
     from lmbench.benchmark.runner import run as run_recipe
+    from lmbench.report.plots import write_plots
     from lmbench.report.tables import write_tables
 
     at_hand = None if corpus is None or isinstance(corpus, str) else corpus
@@ -84,7 +85,9 @@ def run(
         recipe = replace(models, **settings)
     else:
         recipe = Recipe.from_dict({"models": models, **settings}, "lmbench.run")
-    return run_recipe(recipe, out, resume=resume, progress=progress, corpus=at_hand, on_results=write_tables)
+    done = run_recipe(recipe, out, resume=resume, progress=progress, corpus=at_hand, on_results=write_tables)
+    write_plots(out)
+    return done
 
 
 def __getattr__(name: str) -> Any:

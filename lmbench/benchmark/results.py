@@ -125,8 +125,13 @@ class RunFolder:
         write_text(self.table, to_csv(COLUMNS, ([getattr(result, name) for name in COLUMNS] for result in results)))
 
     def write_text(self, name: str, text: str) -> None:
-        """A further file, such as a table in another form, atomically."""
-        write_text(self.path / name, text)
+        """A further file, such as a table in another form or ``plots/x.svg``, atomically."""
+        path = self.path / name
+        try:
+            path.parent.mkdir(exist_ok=True)
+        except OSError as error:
+            raise ResultsError(f"The folder {path.parent} cannot be made: {error.strerror or error}.") from None
+        write_text(path, text)
 
     def read_facts(self) -> dict[str, Any]:
         """``metrics.json`` without the results. Raises ResultsError where it is missing or damaged."""
@@ -176,6 +181,16 @@ class RunFolder:
             lines.append("\t".join(map(str, (unit, repr(float(nats)), events, unknowns, *amounts))))
         write_text(self.scores(folder), "\n".join(lines) + "\n")
 
+    def read_curve(self, result: Result) -> list[dict[str, Any]]:
+        """The validations of one model (the fields of ``CurvePoint``); empty where it had none."""
+        try:
+            report = json.loads(self.fit(result.folder).read_text(encoding="utf-8"))["report"]
+            return list(report.get("curve", ()))
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            raise ResultsError(f"{self.fit(result.folder)} cannot be read: {error}.") from None
+
     def read_scores(self, result: Result) -> SegmentSums:
         """The sums of one model. Raises ResultsError where they are missing or damaged."""
         path = self.scores(result.folder)
@@ -185,12 +200,10 @@ class RunFolder:
             events, unknowns = (np.array([int(row[column]) for row in rows], np.int64) for column in (2, 3))
             words, characters, size = (np.array([int(row[column]) for row in whole], np.int64) for column in (4, 5, 6))
             nats = np.array([float(row[1]) for row in rows])
-        except (OSError, ValueError, IndexError) as error:
+            lossless, normalized = (bool(result.details["test"][name]) for name in ("lossless", "normalized"))
+        except (OSError, ValueError, IndexError, KeyError) as error:
             raise ResultsError(f"{path} cannot be read: {error}. Run the model again with --resume.") from None
-        flags = result.details["test"]
-        return SegmentSums(
-            nats, events, unknowns, words, characters, size, lossless=flags["lossless"], normalized=flags["normalized"]
-        )
+        return SegmentSums(nats, events, unknowns, words, characters, size, lossless, normalized)
 
     def write_candidates(self, result: Result, rows: Iterable[Sequence[Any]]) -> None:
         """Put ``rows`` (``CANDIDATE_COLUMNS`` after model and seed) in place of those of ``result`` before."""

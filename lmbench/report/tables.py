@@ -98,9 +98,14 @@ def notes(results: Sequence[Result]) -> list[str]:
         )
     if any(result.ranking_by == "token" and result.ranking_accuracy is not None for result in results):
         found.append("Candidates are ranked by log probability per token, since some have a word less than others.")
-    scored = [result for result in results if result.unknown_rate]
-    if scored:
-        highest = max(result.unknown_rate or 0.0 for result in scored)
+    contexts = {result.details["signature"]["context"] for result in results if "signature" in result.details}
+    if len(contexts) > 1:
+        found.append(
+            "All models of a table predict the same events, but some begin their history anew at each boundary "
+            "(context:sentence in the signature) and some read on across it (context:stream)."
+        )
+    highest = max((result.unknown_rate or 0.0 for result in results), default=0.0)
+    if highest >= 0.001:
         found.append(
             f"Up to {highest:.1%} of the events are <unk>, which is easier to predict than the words it stands for."
         )
