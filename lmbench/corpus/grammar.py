@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import lmbench
-from lmbench.corpus.pcfg import Grammar as Grammar
+from lmbench.corpus import places
 from lmbench.corpus.minimal_pairs import MinimalPair as MinimalPair
 from lmbench.corpus.minimal_pairs import minimal_pairs
+from lmbench.corpus.pcfg import Grammar as Grammar
 from lmbench.corpus.text import SPLITS, Corpus, Split
 from lmbench.errors import UsageError, unknown_name
 
@@ -25,8 +26,8 @@ HELD_OUT_TOKENS = 10_000
 PAIRS = 100
 """Minimal pairs for each phenomenon."""
 SHA256 = {
-    "english": "c02254d8c30c45cc76bcf5e24db233ecfd6a98217d237badc0ac84b5b80b1fc1",
-    "chinese": "d4a077631223523d791a1aa2bdfdc86ecb39a3889d500cf7c49fd28a14eb48b8",
+    "english": "c3af0d89260437975425423823dff1126e0d6c1e141d51521cadf3146fcfb8ef",
+    "chinese": "dcaaaea55da633dd5db5cfcc641badf71d5096df95be33fdb5da44a4b126dde0",
 }
 """``Corpus.sha256`` of the grammars that ship with the package, at the default size and seed 0."""
 VERSION = 1
@@ -63,14 +64,14 @@ def load_embedded(name: str | Path = "english", tokens: int = TRAIN_TOKENS, seed
     if tokens < 1 or seed < 0:
         raise UsageError(f"A sample needs at least 1 token and a seed of at least 0, not {tokens} and {seed}.")
     grammar = load_grammar(name)
-    path = _cache_folder() / f"{grammar.name}-{grammar.sha256[:16]}-{tokens}-{seed}-v{VERSION}.json"
+    path = places.cache_folder() / "sampled" / f"{grammar.name}-{grammar.sha256[:16]}-{tokens}-{seed}-v{VERSION}.json"
     content = _read(path)
     if content is None:
         content = _sample(grammar, tokens, seed)
         _write(path, content)
-    train, valid, test = (Split(part, tuple(content[part])) for part in SPLITS)
-    known = set(train.documents)
-    seen = sum(sentence in known for sentence in test.documents) / len(test.documents)
+    train, valid, test = (Split(part, ("\n".join(content[part]),)) for part in SPLITS)
+    known = set(train.units)
+    seen = sum(sentence in known for sentence in test.units) / len(test.units)
     notes = (
         f"sampled from the grammar {grammar.name} ({grammar.sha256[:8]}), seed {seed}: "
         f"{grammar.entropy_per_token:.4f} nats a token, {grammar.entropy_per_character:.4f} nats a character",
@@ -89,10 +90,6 @@ def _sample(grammar: Grammar, tokens: int, seed: int) -> dict[str, Any]:
     parts = {part: grammar.sample(size, (seed, i)) for i, (part, size) in enumerate(zip(SPLITS, sizes, strict=True))}
     pairs = minimal_pairs(grammar, PAIRS, (seed, len(SPLITS)))
     return {**parts, "pairs": [[pair.phenomenon, pair.good, pair.bad] for pair in pairs]}
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("LMBENCH_CACHE") or Path.home() / ".cache" / "lmbench") / "grammar"
 
 
 def _read(path: Path) -> dict[str, Any] | None:

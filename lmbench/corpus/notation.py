@@ -31,10 +31,11 @@ HEADERS = ("language", "separator", "zipf")
 
 @dataclass(frozen=True)
 class Phenomenon:
-    """One kind of minimal pair: flip ``feature`` in the preterminals called ``names``, or swap two words.
+    """One kind of minimal pair: flip ``feature`` in a word of the preterminals called ``names``, or swap such a word
+    with the next.
 
     ``feature``: empty for a swap. ``across``: the last word before it that has the feature must have another
-    value (an attractor); ``ahead``: the next one after it must. ``without``: words never put in.
+    value (an attractor); ``ahead``: the next one after it must. ``without``: words never put in. ``line``: of the file.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Phenomenon:
     across: bool = False
     ahead: bool = False
     without: tuple[str, ...] = ()
+    line: int = 0
 
 
 @dataclass
@@ -81,12 +83,18 @@ def read_notation(text: str, source: str) -> Notation:
             _header(notation, line, statement)
     if not notation.rules:
         raise CorpusError(f"{source} holds no rule. Write at least one, such as: S -> Noun Verb")
+    preterminals = {name.split(".")[0] for name in notation.lexicon}
+    for phenomenon in notation.phenomena:
+        for name in phenomenon.names:
+            if name not in preterminals:
+                raise notation.error(phenomenon.line, f"{phenomenon.name} names {name}, for which no words are given.")
     return notation
 
 
 def _statements(text: str, source: str) -> Iterator[tuple[int, str]]:
     """Number and text of each statement, comments cut off and continuation lines joined."""
-    number, parts = 0, []
+    number = 0
+    parts: list[str] = []
     for line, raw in enumerate(text.splitlines(), 1):
         content = re.sub(r"(^|\s)#.*", "", raw).rstrip()
         if not content:
@@ -114,6 +122,8 @@ def _header(notation: Notation, line: int, statement: str) -> None:
             notation.zipf = _number(notation, line, value)
         else:
             setattr(notation, match[1], value.strip('"'))
+            if notation.separator not in ("", " "):
+                raise notation.error(line, f'the separator of words is " " or "", not {value}.')
     else:
         raise notation.error(
             line,
@@ -123,17 +133,19 @@ def _header(notation: Notation, line: int, statement: str) -> None:
 
 
 def _phenomenon(notation: Notation, line: int, name: str, text: str) -> Phenomenon:
-    if text.strip() == "swap":
-        return Phenomenon(name)
+    if match := re.fullmatch(r"swap\s+([\w\s]+)", text.strip()):
+        return Phenomenon(name, names=tuple(match[1].split()), line=line)
     pattern = r"flip\s+(\w+)\s+in\s+(?P<names>[\w\s]+?)(?P<way>\s+(across|ahead))?(\s+without\s+(?P<without>.+))?"
     match = re.fullmatch(pattern, text.strip())
     if not match or match[1] not in notation.features:
         raise notation.error(
             line,
-            f"'{text}' is no minimal pair. Write 'swap' or 'flip FEATURE in NAME .. [across|ahead] [without WORD ..]'.",
+            f"'{text}' is no minimal pair. Write 'swap NAME ..' or "
+            "'flip FEATURE in NAME .. [across|ahead] [without WORD ..]'.",
         )
     way, without = (match["way"] or "").strip(), tuple((match["without"] or "").split())
-    return Phenomenon(name, match[1], tuple(match["names"].split()), way == "across", way == "ahead", without)
+    names = tuple(match["names"].split())
+    return Phenomenon(name, match[1], names, way == "across", way == "ahead", without, line)
 
 
 def _rule(notation: Notation, line: int, left: str, right: str) -> None:

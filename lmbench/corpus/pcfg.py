@@ -15,27 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
+from lmbench.corpus.derivation import Derivation, Leaves
 from lmbench.corpus.notation import Notation, Phenomenon, read_notation
 from lmbench.corpus.prefixes import Prefixes
 from lmbench.errors import CorpusError, UsageError
-
-BLOCK = 1024
-"""Sentences derived side by side. Part of the definition of a sample: another number gives other text."""
-
-
-@dataclass(frozen=True)
-class Leaves:
-    """Derived sentences as their words. ``words``: int64 (N,), entries of ``Grammar.words``; ``starts``:
-    int64 (S + 1,), where each sentence begins; ``log_probs``: float64 (S,), nats, of each derivation."""
-
-    words: np.ndarray
-    starts: np.ndarray
-    log_probs: np.ndarray
-
-    def rows(self) -> Iterator[np.ndarray]:
-        """The words of each sentence."""
-        for first, last in zip(self.starts[:-1], self.starts[1:], strict=True):
-            yield self.words[first:last]
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,38 +174,11 @@ class Grammar:
 
     def derive(self, seed: int | tuple[int, ...] = 0) -> Iterator[Leaves]:
         """The endless stream of derivations of ``seed``, ``BLOCK`` sentences at a time."""
-        random = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))
-        while True:
-            yield self._derive_block(random)
-
-    def _derive_block(self, random: np.random.Generator) -> Leaves:
-        """Rewrite all symbols of all sentences at once until only preterminals are left, then draw the words."""
-        rules, right, starts = self._rule_table
-        row, symbols = np.arange(BLOCK), np.zeros(BLOCK, np.int64)
-        log_probs = np.zeros(BLOCK)
-        while len(open_ := np.flatnonzero(rules.has[symbols])):
-            chosen = rules.draw(symbols[open_], random)
-            log_probs += np.bincount(row[open_], rules.log_probs[chosen], BLOCK)
-            size, source = np.ones(len(symbols), np.int64), np.full(len(symbols), -1)
-            size[open_] = starts[chosen + 1] - starts[chosen]
-            source[open_] = starts[chosen]
-            inside = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)  # place in its right side
-            source, row = np.repeat(source, size), np.repeat(row, size)
-            symbols = np.where(source < 0, np.repeat(symbols, size), right[source + inside])
-        words = self._word_table.draw(symbols, random)
-        log_probs += np.bincount(row, self._word_table.log_probs[words], BLOCK)
-        return Leaves(words, np.searchsorted(row, np.arange(BLOCK + 1)), log_probs)
+        return self._derivation.stream(seed)
 
     @cached_property
-    def _rule_table(self) -> tuple[_Choices, np.ndarray, np.ndarray]:
-        """The rules as choices, their right sides end to end, and where each begins."""
-        sides = [right for _, right, _ in self.rules]
-        starts = np.cumsum([0, *map(len, sides)])
-        return _Choices(len(self.symbols), self.rules), np.array([s for side in sides for s in side]), starts
-
-    @cached_property
-    def _word_table(self) -> _Choices:
-        return _Choices(len(self.symbols), self.words)
+    def _derivation(self) -> Derivation:
+        return Derivation(len(self.symbols), self.rules, self.words)
 
     # Probability
 
@@ -242,30 +198,6 @@ class Grammar:
         units = self._units
         spelling = [(units[w],) if self.separator else tuple(units[c] for c in w) for _, w, _ in self.words]
         return Prefixes(self.rules, [(symbol, p) for symbol, _, p in self.words], spelling, spelling)
-
-
-class _Choices:
-    """Draws one of a symbol's entries by its probability: entry i of symbol A covers a piece of [A, A + 1).
-
-    Only ``random()``, additions and a search are used, so that a seed gives the same text everywhere.
-    """
-
-    def __init__(self, symbols: int, entries: tuple[tuple[int, object, float], ...]) -> None:
-        left = np.array([symbol for symbol, _, _ in entries])
-        self.log_probs = np.log([probability for _, _, probability in entries])
-        self.has = np.bincount(left, minlength=symbols) > 0
-        self._last = np.searchsorted(left, np.arange(symbols), "right") - 1
-        ends, total = np.empty(len(entries)), 0.0
-        for number, (symbol, _, probability) in enumerate(entries):
-            total = probability + (total if number and left[number - 1] == symbol else 0.0)
-            ends[number] = symbol + total
-        ends[self._last[self.has]] = np.flatnonzero(self.has) + 1  # not one rounding error below or above it
-        self._ends = ends
-
-    def draw(self, symbols: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        """int64, as many as ``symbols``: the entry drawn for each."""
-        found = np.searchsorted(self._ends, symbols + random.random(len(symbols)), "right")
-        return np.minimum(found, self._last[symbols])
 
 
 def _build(notation: Notation, name: str, text: str) -> Grammar:

@@ -27,8 +27,8 @@ END = 0
 """The token that ends a sentence."""
 START = 0
 """The state before the first token."""
-LIMIT = 1_000_000
-"""Stacks held, over all states, before the memory of them is emptied (some 200 MB)."""
+LIMIT = 2_000_000
+"""Stacks held, over all states, before the memory of them is emptied (some 250 MB)."""
 
 Moves = dict[int, list[tuple[float, tuple[int, ...]]]]
 
@@ -65,6 +65,9 @@ class Prefixes:
                 entries.setdefault(left, []).append((tokens, probability))
             for left, spelled in entries.items():
                 symbols = self._spell(table, left, spelled, symbols)
+        self._symbols = symbols
+        self._choices: dict[int, tuple[tuple[float, tuple[int, ...]], ...]] = {}
+        self._choice_ids: dict[tuple[tuple[float, tuple[int, ...]], ...], int] = {}
         self._corners: dict[int, dict[tuple[int, tuple[int, ...]], float]] = {}
         self._nexts: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self.forget()
@@ -132,23 +135,30 @@ class Prefixes:
             top, below = self._stacks[stack]
             for probability, pushed in self._moves_of(top, state == START).get(token, ()):
                 share = weight * probability
-                number = below
-                for symbol in reversed(pushed):
-                    number = self._push(symbol, number)
-                after[number] = after.get(number, 0.0) + share
                 total += share
+                choice, under = self._stacks[below]
+                if not pushed and choice in self._choices:  # a word has ended: its continuations part now
+                    for part, rest in self._choices[choice]:
+                        number = self._push(rest, under)
+                        after[number] = after.get(number, 0.0) + share * part
+                else:
+                    number = self._push(pushed, below)
+                    after[number] = after.get(number, 0.0) + share
         if total <= 0.0:
             return -np.inf, START
         if token == END:
             return float(np.log(total)), START
         return float(np.log(total)), self._state({stack: weight / total for stack, weight in after.items()})
 
-    def _push(self, symbol: int, below: int) -> int:
-        key = (symbol, below)
-        number = self._stack_ids.get(key)
-        if number is None:
-            number = self._stack_ids[key] = len(self._stacks)
-            self._stacks.append(key)
+    def _push(self, symbols: tuple[int, ...], number: int) -> int:
+        """The stack with ``symbols`` on top of stack ``number``."""
+        for symbol in reversed(symbols):
+            key = (symbol, number)
+            known = self._stack_ids.get(key)
+            if known is None:
+                known = self._stack_ids[key] = len(self._stacks)
+                self._stacks.append(key)
+            number = known
         return number
 
     def _state(self, weights: dict[int, float]) -> int:
@@ -170,11 +180,32 @@ class Prefixes:
         table = self._first if first else self._moves
         if symbol not in table:
             moves: Moves = {}
-            for (corner, rest), weight in self._corners_of(symbol).items():
+            for corner, rests in self._grouped(symbol).items():
+                mass = sum(weight for weight, _ in rests)
                 for token, found in table[corner].items():
-                    moves.setdefault(token, []).extend((weight * p, pushed + rest) for p, pushed in found)
+                    known = moves.setdefault(token, [])
+                    for probability, pushed in found:
+                        if pushed and len(rests) > 1:  # inside a word they need not be told apart
+                            known.append((mass * probability, (*pushed, self._choice(rests, mass))))
+                        else:
+                            known.extend((weight * probability, pushed + rest) for weight, rest in rests)
             table[symbol] = moves
         return table[symbol]
+
+    def _choice(self, rests: list[tuple[float, tuple[int, ...]]], mass: float) -> int:
+        """The symbol that stands below a word for the ways in which the sentence goes on behind it."""
+        key = tuple((weight / mass, rest) for weight, rest in rests)
+        if key not in self._choice_ids:
+            self._choice_ids[key] = self._symbols + len(self._choices)
+            self._choices[self._choice_ids[key]] = key
+        return self._choice_ids[key]
+
+    def _grouped(self, symbol: int) -> dict[int, list[tuple[float, tuple[int, ...]]]]:
+        """The corners of ``symbol``, each with all that can follow it."""
+        groups: dict[int, list[tuple[float, tuple[int, ...]]]] = {}
+        for (corner, rest), weight in self._corners_of(symbol).items():
+            groups.setdefault(corner, []).append((weight, rest))
+        return groups
 
     def _corners_of(self, symbol: int) -> dict[tuple[int, tuple[int, ...]], float]:
         """The preterminals that ``symbol`` can begin with, what follows them, and how probable that is."""

@@ -35,8 +35,8 @@ class Source(LanguageModel):
     >>> from lmbench.corpus.tokenizers import train_tokenizer
     >>> toy = Grammar.parse("S -> A B [1] | A S [1]\\nA ~ a\\nB ~ b c")
     >>> source = Source(toy, train_tokenizer("word:min_count=1", ["a b", "a c"]))
-    >>> source.next_log_probs(Batch.of_prefixes([np.array([0, 2])])).round(2)
-    array([[-1000.  , -1000.  ,    -0.69,    -1.1 ,    -1.79]])
+    >>> source.next_log_probs(Batch.of_prefixes([np.array([0, 2])])).round(2).tolist()
+    [[-1000.0, -1000.0, -0.69, -1.1, -1.79]]
     """
 
     kind = "source"
