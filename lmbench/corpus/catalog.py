@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal
 
+from lmbench.corpus import places
 from lmbench.corpus.reading import BlankLines
 from lmbench.corpus.splitting import Cut
 from lmbench.errors import CorpusError
@@ -320,4 +321,5 @@ def not_here(entry: Entry) -> CorpusError:
     return CorpusError(
         f"The corpus {entry.name} ({entry.title}) is not on this machine. {how} If you have it already, run lmbench "
         f"corpus get {entry.name} --from PATH, or set LMBENCH_DATA to the folder that holds {entry.name}/."
+        f"{places.complaint()}"
     )

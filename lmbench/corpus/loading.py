@@ -38,7 +38,8 @@ def load_corpus(
     ``line``: what a line is, ``"sentence"`` or mere ``"text"``; by default what the catalog declares, and
     ``"sentence"`` for a user's own file. ``blank_lines``: ``"drop"`` them, or ``"keep"`` each as an empty sentence;
     by default what the catalog declares, else ``"drop"``. ``tokens``: how much to sample, for corpora made by a
-    grammar. ``seed``: of the sampling, or of the choice of blocks where the splits are cut here.
+    grammar. ``seed``: of the sampling, or of the choice of blocks where the splits are cut here; published splits
+    are what they are.
 
     A path that holds the very files of a catalog entry (by checksum) is read as that entry declares.
     Raises CorpusError where the text cannot be found, read or split, UsageError for an option that cannot be.
@@ -121,7 +122,7 @@ def _find(name_or_path: str | os.PathLike[str], entry: Entry | None) -> Path:
     hint = f" Did you mean '{near[0]}'?" if near else ""
     raise CorpusError(
         f"'{text}' is neither a file or folder here ({Path.cwd()}) nor the name of a corpus.{hint} "
-        f"Known: {', '.join(sorted(set(catalog.CATALOG) | set(places.available())))}."
+        f"Known: {', '.join(sorted(set(catalog.CATALOG) | set(places.available())))}.{places.complaint()}"
     )
 
 
@@ -157,9 +158,8 @@ def _load(plan: _Plan) -> Corpus:
     notes = [*_checksum_notes(plan, groups)]
     documents: dict[str, tuple[str, ...]] = {}
     for split, files in groups.items():
-        documents[split], dropped = _read(plan, files)
-        if dropped:
-            notes.append(f"{dropped:,} blank lines dropped{f' from {split}' if len(groups) > 1 else ''}.")
+        documents[split], changes = _read(plan, files)
+        notes += [f"{change}{f' in {split}' if len(groups) > 1 else ''}." for change in changes]
     if plan.entry is not None and plan.entry.cut is not None and set(documents) == {"train"}:
         documents = dict(splitting.cut(documents["train"], plan.entry.cut, plan.name))
     wanted = [split for split in SPLITS[1:] if split not in documents]
@@ -205,11 +205,12 @@ def _packed(path: Path) -> bool:
     return path.suffix in reading.COMPRESSED
 
 
-def _read(plan: _Plan, files: Sequence[Path]) -> tuple[tuple[str, ...], int]:
-    """The documents in ``files``, normalised, and the number of blank lines dropped."""
-    documents, dropped = [], 0
+def _read(plan: _Plan, files: Sequence[Path]) -> tuple[tuple[str, ...], list[str]]:
+    """The documents in ``files``, normalised, and in words what that changed."""
+    documents, dropped, foreign = [], 0, 0
     for path in files:
-        text = reading.read_text(path)
+        text, changed = reading.unify_newlines(reading.read_text(path))
+        foreign += changed
         parts = reading.json_lines(text, path) if ".jsonl" in path.suffixes else [text]
         for part in parts:
             if plan.entry is not None and plan.entry.tagged:
@@ -222,7 +223,10 @@ def _read(plan: _Plan, files: Sequence[Path]) -> tuple[tuple[str, ...], int]:
     if not documents:
         where = f"{files[0]} holds" if len(files) == 1 else f"The {len(files)} files of {plan.path} hold"
         raise CorpusError(f"{where} white space and no text. Give a file that holds text.")
-    return tuple(documents), dropped
+    changes = [f"{dropped:,} blank lines dropped"] if dropped else []
+    if foreign and plan.line == "text":
+        changes.append(f"line ends of {foreign} of {len(files)} files made \\n")
+    return tuple(documents), changes
 
 
 def untag(text: str) -> str:

@@ -45,6 +45,12 @@ def locate(names: str | Sequence[str]) -> Path | None:
     return None
 
 
+def complaint() -> str:
+    """What is wrong with ``LMBENCH_DATA``, as a sentence to add to an error; empty where nothing is."""
+    absent = [str(folder) for folder in data_folders() if not folder.is_dir()]
+    return f" LMBENCH_DATA names {' and '.join(absent)}, where there is no folder." if absent else ""
+
+
 def available() -> list[str]:
     """Names of the folders that ``LMBENCH_DATA`` and the cache hold."""
     names: set[str] = set()

@@ -10,6 +10,7 @@ import bz2
 import gzip
 import json
 import lzma
+import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,7 +71,7 @@ def _decompress(path: Path, data: bytes, kind: str) -> bytes:
 
 
 def read_text(path: Path) -> str:
-    """The text of ``path``: UTF-8, its byte-order mark dropped, lines ended by a single newline.
+    """The text of ``path``: UTF-8, its byte-order mark dropped, otherwise verbatim.
 
     Raises CorpusError with the position for a NUL byte, another encoding, or invalid UTF-8.
     """
@@ -82,10 +83,13 @@ def read_text(path: Path) -> str:
         )
     where = data.find(b"\0")
     if where >= 0:
-        raise CorpusError(
-            f"{path} is no text file: byte {where:,} ({_place(data, where)}) is NUL. Name a plain text file; "
-            "if this one is UTF-16, convert it with iconv -f UTF-16 -t UTF-8."
+        packed = data.startswith(b"PK") or ".tar" in path.suffixes or path.suffix == ".tgz"
+        advice = (
+            "It is an archive: unpack it and name the folder."
+            if packed
+            else "Name a plain text file; if this one is UTF-16, convert it with iconv -f UTF-16 -t UTF-8."
         )
+        raise CorpusError(f"{path} is no text file: byte {where:,} ({_place(data, where)}) is NUL. {advice}")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -95,13 +99,23 @@ def read_text(path: Path) -> str:
             f"{path} is not valid UTF-8: byte {where:,} ({_place(data, where)}) is 0x{data[where]:02X}. Convert the "
             f"file, for example with iconv -f LATIN1 -t UTF-8 or -f GB18030 for Chinese, or remove that byte."
         ) from None
-    if "\r" in text:
-        text = text.replace("\r\n", "\n")
-        if "\n" not in text:
-            text = text.replace("\r", "\n")  # the line ends of old Macintosh files
     if not text:
         raise CorpusError(f"{path} is empty: it holds a byte-order mark and no text. Give a file that holds text.")
     return text
+
+
+def unify_newlines(text: str) -> tuple[str, bool]:
+    r"""``text`` with lines ended by ``\n`` alone, and whether they were ended otherwise (``\r\n``, ``\r``).
+
+    >>> unify_newlines("one\r\ntwo\r\n")
+    ('one\ntwo\n', True)
+    """
+    if "\r" not in text:
+        return text, False
+    unified = text.replace("\r\n", "\n")
+    if "\n" not in unified:
+        unified = unified.replace("\r", "\n")  # the line ends of old Macintosh files
+    return unified, unified != text
 
 
 def _place(data: bytes, where: int) -> str:
@@ -192,10 +206,13 @@ def text_files(folder: Path) -> list[Path]:
     Raises CorpusError for a folder that is empty, cannot be listed, or holds no text file.
     """
     try:
+        os.listdir(folder)  # rglob would pass over a folder that may not be read
         found = sorted(path for path in folder.rglob("*") if not _is_aside(path.relative_to(folder)))
         files = [path for path in found if path.is_file()]
     except OSError as error:
-        raise CorpusError(f"The folder {folder} cannot be listed: {error.strerror or error}.") from None
+        raise CorpusError(
+            f"The folder {folder} cannot be listed: {error.strerror or error}. Check its rights."
+        ) from None
     chosen = [path for path in files if is_text_name(path)]
     if chosen:
         return chosen

@@ -144,6 +144,21 @@ def test_blank_lines_are_dropped_and_counted_or_kept(bare_machine: Path) -> None
     assert kept.train.units[:2] == ["", ""]
 
 
+def test_foreign_line_ends_are_said_where_text_is_verbatim(bare_machine: Path) -> None:
+    (bare_machine / "a.txt").write_bytes(numbered(20).replace("\n", "\r\n").encode())
+    corpus = load_corpus("a.txt", line="text")
+    assert "".join(split.documents[0] for split in corpus) == numbered(20)
+    assert corpus.notes[0] == "line ends of 1 of 1 files made \\n."
+    assert len(load_corpus("a.txt").notes) == 1  # in sentences they are white space
+
+
+def test_the_grammars_are_corpora_too() -> None:
+    corpus = load_corpus("english", tokens=300, seed=3)
+    assert (corpus.name, corpus.language) == ("english", "en")
+    assert corpus.grammar is not None
+    assert load_corpus("english", tokens=300, seed=3).sha256 == corpus.sha256
+
+
 def test_language_is_told_where_it_can_be(bare_machine: Path) -> None:
     (bare_machine / "zh.txt").write_text("".join(f"今天我们去公园看了{i}只小猫。\n" for i in range(20)))
     (bare_machine / "en.txt").write_text(numbered(20))
@@ -186,10 +201,13 @@ def test_an_empty_name_is_refused() -> None:
         load_corpus("")
 
 
-def test_known_names_that_are_not_here_say_how_to_come_by_them() -> None:
+def test_known_names_that_are_not_here_say_how_to_come_by_them(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CorpusError, match=r"Run: lmbench corpus get wikitext-2 .*--from PATH.*LMBENCH_DATA"):
         load_corpus("wikitext-2")
     with pytest.raises(CorpusError, match=r"LDC99T42.*--from PATH.*LMBENCH_DATA"):
+        load_corpus("ptb")
+    monkeypatch.setenv("LMBENCH_DATA", "/no/such/folder")
+    with pytest.raises(CorpusError, match="LMBENCH_DATA names /no/such/folder, where there is no folder"):
         load_corpus("ptb")
 
 

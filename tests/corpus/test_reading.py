@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmbench.corpus.reading import json_lines, read_text, sentences, text_files
+from lmbench.corpus.reading import json_lines, read_text, sentences, text_files, unify_newlines
 from lmbench.errors import CorpusError
 
 TEXT = "the cat sat\nZoë 我们\n"
@@ -37,8 +37,10 @@ def test_compression_is_told_by_content_not_by_name(bare_machine: Path) -> None:
 
 
 def test_marks_and_line_ends_of_other_systems(bare_machine: Path) -> None:
-    assert read_text(write(bare_machine, "a", b"\xef\xbb\xbfone\r\ntwo\r\n")) == "one\ntwo\n"
-    assert read_text(write(bare_machine, "b", b"one\rtwo\r")) == "one\ntwo\n"
+    assert read_text(write(bare_machine, "a", b"\xef\xbb\xbfone\r\ntwo\r\n")) == "one\r\ntwo\r\n"
+    assert unify_newlines("one\r\ntwo\r\n") == ("one\ntwo\n", True)
+    assert unify_newlines("one\rtwo\r") == ("one\ntwo\n", True)
+    assert unify_newlines("one\ntw\ro\n") == ("one\ntw\ro\n", False)  # white space, no line end
 
 
 BAD = {
@@ -52,6 +54,7 @@ BAD = {
     "latin1 after a mark": (b"\xef\xbb\xbfab\xe9", r"byte 5 \(line 1, byte 6 of it\) is 0xE9", "iconv"),
     "cut character": ("我们".encode()[:5], r"byte 3 \(line 1, byte 4 of it\) is 0xE4", "UTF-8"),
     "utf-16": ("text".encode("utf-16"), "is written in UTF-16", "iconv -f UTF-16"),
+    "zip": (b"PK\x03\x04\0", r"byte 4 .* is NUL", "It is an archive: unpack it and name the folder"),
     "damaged gz": (gzip.compress(b"some text" * 99)[:-9], "is a damaged gz file", "Copy or download it again"),
     "damaged bz2": (bz2.compress(b"some text" * 99)[:-9], "is a damaged bz2 file", "Copy or download it again"),
     "damaged xz": (lzma.compress(b"some text" * 99)[:-9], "is a damaged xz file", "Copy or download it again"),
