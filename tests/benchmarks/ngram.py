@@ -43,9 +43,8 @@ def measure(corpus_name: str, order: int, began: float) -> dict[str, float]:
     corpus = load_corpus(corpus_name)
     stage("reading")
     data = corpus.tokenize("word")
-    stage("vocabulary")
     train = data.train
-    stage("ids")
+    stage("vocabulary and ids")
     text_memory = peak()
     counts = count(train.ids, train.vocabulary_size, order)
     stage("counts")
@@ -71,7 +70,7 @@ def measure(corpus_name: str, order: int, began: float) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corpus", default="ptb", help="catalog name (LMBENCH_DATA), text file or folder; %(default)s")
+    parser.add_argument("--corpus", help="catalog name, file or folder; ptb where LMBENCH_DATA has it, else english")
     parser.add_argument("--order", type=int, default=5)
     parser.add_argument("--repeat", type=int, default=3, help="processes started; the fastest is shown")
     parser.add_argument("--began", type=float, help=argparse.SUPPRESS)
@@ -79,9 +78,13 @@ def main() -> None:
     if arguments.began is not None:
         print(json.dumps(measure(arguments.corpus, arguments.order, arguments.began)))
         return
+    from lmbench.corpus.places import locate
+
+    name = arguments.corpus or ("ptb" if locate("ptb") else "english")
+    print(f"{name}, order {arguments.order}, fastest of {arguments.repeat} processes; seconds by stage")
     runs = []
     for _ in range(arguments.repeat):
-        command = [sys.executable, __file__, "--corpus", arguments.corpus, "--order", str(arguments.order)]
+        command = [sys.executable, __file__, "--corpus", name, "--order", str(arguments.order)]
         answer = subprocess.run([*command, "--began", repr(time.time())], capture_output=True, text=True)
         if answer.returncode:
             sys.exit(answer.stderr)

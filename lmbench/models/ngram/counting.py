@@ -19,7 +19,6 @@ The boundary plays two parts: as first word of an n-gram it is the history ``<s>
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -53,7 +52,7 @@ class GramCounts:
     def __len__(self) -> int:
         return len(self.keys)
 
-    @cached_property
+    @property
     def context(self) -> np.ndarray:
         """int32 (G,): number of the n-gram without its last word, one order below."""
         return (self.keys >> self.bits).astype(np.int32)
@@ -152,33 +151,34 @@ def _by_word(ids: np.ndarray, vocabulary_size: int) -> np.ndarray:
 def _sort_children(contexts: np.ndarray, words: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """Sort the words, and their positions with them, within each context: bool (n,), where a new n-gram begins.
 
-    ``contexts``: int32 (n,), ascending. ``words``, ``ends``: int32 (n,), sorted in place. A context that occurs once
-    has one child and stays as it is; in long n-grams most do. The rest is sorted in chunks of whole contexts.
+    ``contexts``: int32 (n,), ascending. ``words``, ``ends``: int32 (n,), sorted in place, in chunks of whole contexts.
     """
     new = np.ones(len(contexts), bool)
+    cuts = np.unique(np.append(np.searchsorted(contexts, contexts[::CHUNK]), len(contexts)))
+    for first, last in pairwise(cuts.tolist()):
+        part = slice(first, last)
+        _sort_chunk(contexts[part], words[part], ends[part], new[part])
+    return new
+
+
+def _sort_chunk(contexts: np.ndarray, words: np.ndarray, ends: np.ndarray, new: np.ndarray) -> None:
+    """Sort one chunk in place. A context that occurs once has one child and stays; in long n-grams most do."""
     same = contexts[1:] == contexts[:-1]
     shared = np.zeros(len(contexts), bool)
     shared[1:] = same
     shared[:-1] |= same
     among = np.flatnonzero(shared)
     if not len(among):
-        return new
-    begins = np.ones(len(among), bool)  # where another context begins
-    begins[1:] = ~same.take(among[1:] - 1)
-    starts = np.flatnonzero(begins)
-    cuts = starts.take(np.searchsorted(starts, np.arange(0, starts[-1] + 1, CHUNK)))
-    cuts = np.unique(np.append(cuts, len(among)))
-    for first, last in pairwise(cuts.tolist()):
-        chunk = among[first:last]
-        chunk_words = words.take(chunk)
-        keys = np.cumsum(begins[first:last])  # numbers the contexts of the chunk
-        keys <<= word_bits(int(chunk_words.max()) + 1)
-        keys |= chunk_words
-        order, keys = sort(keys)
-        new[chunk[1:]] = keys[1:] != keys[:-1]
-        words[chunk] = chunk_words.take(order)
-        ends[chunk] = ends.take(chunk.take(order))
-    return new
+        return
+    unsorted = words.take(among)
+    keys = contexts.take(among).astype(np.int64)
+    keys -= keys[0]
+    keys <<= word_bits(int(unsorted.max()) + 1)
+    keys |= unsorted
+    order, keys = sort(keys)
+    new[among[1:]] = keys[1:] != keys[:-1]
+    words[among] = unsorted.take(order)
+    ends[among] = ends.take(among.take(order))
 
 
 def sort(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
