@@ -42,7 +42,7 @@ ABBREVIATIONS = ("e.g.", "i.e.", "etc.", "vs.", "cf.", "Mr.", "Dr.", "St.", "res
 NOT_PROSE = re.compile(r"^\s*(>>>|\.\.\.|[-=*~^#+|_]{3,}|\+-|\||@|\.\. |:\w+:|--?\w)|::=|-->|={4,}|-{4,}|\t|\s{3,}\S")
 BULLET = re.compile(r"^\s*(?:[-*+o\u2022]|\d+[.)]|\(\w\))\s+")
 MARKUP = re.compile(r":[a-z:]+:`~?([^`<]+)(?: <[^>]*>)?`|``?([^`\n]+)``?|\*\*?([^*\s][^*\n]*?)\*\*?|`([^'\n]+)'")
-SENTENCE_END = re.compile(r"(?<=[.!?])[\"')]*\s+(?=[\"'(]?[A-Z])")
+SENTENCE_END = re.compile(r"(?<=[.!?])[\"')]*\s+(?=[\"'(]?[A-Z]|[\"'“]\w)")
 OPENING = re.compile(r"(?<!\S)([\"'(\[{“]+)(?=\S)")
 CLOSING = re.compile(r"([\"'.,;:!?)\]}”]+)(?!\S)")
 COMMENT = re.compile(r"(?:^[ \t]*#(?:[ \t].*)?\n)+", re.MULTILINE)
@@ -188,7 +188,7 @@ def sentences(text: str) -> Iterator[str]:
     for paragraph in _paragraphs(text):
         plain = MARKUP.sub(lambda found: next(filter(None, found.groups())), paragraph)
         for sentence in _split(plain):
-            words = CLOSING.sub(_apart, OPENING.sub(r"\1 ", sentence)).split()
+            words = CLOSING.sub(_apart, OPENING.sub(lambda found: " ".join(found.group(1)) + " ", sentence)).split()
             if _is_prose(words):
                 yield " ".join(words)
 
@@ -224,9 +224,11 @@ def _apart(found: re.Match[str]) -> str:
     """Closing punctuation as words of its own; the dots of ``e.g.`` and ``...`` stay together."""
     marks = found.group(1)
     before = found.string[: found.start()].rsplit(None, 1)
-    if marks == "." and before and f"{before[-1]}.".lstrip("(\"'") in ABBREVIATIONS:
-        return marks
-    kept = ")" if marks[0] == ")" and found.string[found.start() - 1] == "(" else ""  # a call, as in len()
+    kept = ""
+    if marks[0] == ")" and found.string[found.start() - 1] == "(":
+        kept = ")"  # a call, as in len()
+    elif marks[0] == "." and before and f"{before[-1]}.".lstrip("(\"'") in ABBREVIATIONS:
+        kept = "."
     return kept + "".join(f" {mark}" for mark in re.findall(r"\.{2,}|.", marks[len(kept) :]))
 
 
