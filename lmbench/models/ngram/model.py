@@ -22,6 +22,8 @@ from lmbench.training.checkpoints import Checkpoints, atomic
 ARRAYS_FILE = "ngram.safetensors"
 DEFAULT_ORDER = 5
 DEFAULT_CHARACTER_ORDER = 7
+"""Valid loss of orders 5 to 10 on tiny Shakespeare, nats per character: 1.561 1.523 1.517 1.519 1.522 1.523, and the
+entries grow by half with each. Larger texts gain a little beyond (PTB, 5 million characters: 7 1.027, 10 0.985)."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,8 @@ class NGram(Trainable):
     >>> model = NGram(NGramConfig(order=2))
     >>> report = model.fit(tokens, tokens)
     >>> next_word = np.exp(model.next_log_probs(Batch.of_prefixes([np.array([0])]))[0])
-    >>> model.tokenizer.vocabulary.types[next_word.argmax()], round(next_word.sum(), 9)
-    ('the', np.float64(1.0))
+    >>> model.tokenizer.vocabulary.types[next_word.argmax()], round(float(next_word.sum()), 9)
+    ('the', 1.0)
     """
 
     kind = "ngram"

@@ -1,8 +1,8 @@
 """``Counts`` -> ``Table``: interpolated modified Kneser-Ney estimates, exact, all orders in closed form.
 
 Kneser & Ney (1995): lower orders count in how many different contexts an n-gram stands, not how often. Chen &
-Goodman (1999, section 4.1.6): three discounts an order, and interpolation at every order. Sentence ends are treated
-as in Heafield et al. (2013, section 3). For a history h, h' without its oldest word, a from ``Counts.of``::
+Goodman (1999): modified, that is three discounts an order, and interpolated at every order. Sentence ends and unknown
+words are treated as in Heafield et al. (2013). For a history h, h' without its oldest word, a from ``Counts.of``::
 
     p(w | h) = (a(hw) - D(a(hw))) / sum_v a(hv)  +  b(h) p(w | h')
     b(h)     = sum_v D(a(hv)) / sum_v a(hv)                   p(w | h') below the unigrams is 1 / V
@@ -29,7 +29,7 @@ FALLBACK: Discounts = (0.5, 1.0, 1.5)
 
 
 def estimate_discounts(counts: np.ndarray) -> Discounts | None:
-    """D_1, D_2, D_3+ from the counts of one order, int (G,) (Chen & Goodman 1999, equation 26).
+    """D_1, D_2, D_3+ from the counts of one order, int (G,) (Chen & Goodman 1999; the module gives the equation).
 
     None where n_1, n_2 or n_3 is 0, or some D_j is not above 0 and at most j: then there is no estimate.
 
