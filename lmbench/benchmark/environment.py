@@ -52,8 +52,10 @@ class PeakMemory:
 
     It is the whole process: interpreter, libraries and data that were there before are in it, so it answers
     "what machine do I need for this", and models of one run can be compared because the rest is the same for
-    all. On Linux the kernel's own high-water mark is reset and read: no peak is missed, however short. Elsewhere
-    the resident memory is looked at 20 times a second. None where the system does not tell.
+    all. ``device_mib``: the same for the accelerator, None where none is in use.
+
+    On Linux the kernel's own high-water mark is reset and read: no peak is missed, however short. Elsewhere the
+    resident memory is looked at 20 times a second. None where the system does not tell.
 
     >>> with PeakMemory() as peak:
     ...     block = bytearray(1 << 20)
@@ -63,11 +65,14 @@ class PeakMemory:
 
     def __init__(self) -> None:
         self.mib: float | None = None
+        self.device_mib: float | None = None
         self._done = threading.Event()
         self._watcher: threading.Thread | None = None
 
     def __enter__(self) -> Self:
         release_memory()
+        if (cuda := _cuda()) is not None:
+            cuda.reset_peak_memory_stats()
         if not _reset_peak():
             self._watcher = threading.Thread(target=self._watch, daemon=True)
             self._watcher.start()
@@ -87,6 +92,8 @@ class PeakMemory:
             self.mib = _status_mib("VmHWM")
         else:
             self._look()
+        if (cuda := _cuda()) is not None:
+            self.device_mib = cuda.max_memory_allocated() / (1 << 20)
         return self.mib
 
     def _watch(self) -> None:
@@ -104,6 +111,8 @@ class PeakMemory:
 def release_memory() -> None:
     """Give back what the models before have left, so that it is not counted to the next one."""
     gc.collect()
+    if (cuda := _cuda()) is not None:
+        cuda.empty_cache()
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc keeps freed memory; musl has no such call
         if trim is not None:
@@ -135,6 +144,12 @@ def _lifetime_peak_mib() -> float | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
+
+
+def _cuda() -> Any:
+    """``torch.cuda`` where it is in use; torch is never loaded to find out."""
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch is not None and torch.cuda.is_initialized() else None
 
 
 def _processor() -> str | None:

@@ -69,6 +69,8 @@ class Result:
     """Why training ended: budget, early-stop or closed-form."""
     device: str = ""
     precision: str = ""
+    peak_device_memory_mib: float | None = None
+    """The same on the accelerator, where one is used: the largest sum of what was in use there."""
     comparison: str = ""
     """Rows may be ranked against each other where this is equal: they predict the same events."""
     kind: str = ""

@@ -134,11 +134,17 @@ class _Run:
         except ResultsError:  # the folder is the trouble, not the model: the others would fare no better
             raise
         except Exception as error:  # noqa: BLE001 - whatever breaks one model, of another package perhaps, is recorded
+            if "No space left" in str(error):  # as safetensors says it, which knows no OSError
+                raise _disk_full(self.folder.path, error) from None
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             self.journal.failure(error)
             self.journal.note(f"failed: {reason}")
             return replace(result, status="failed", reason=reason)
-        return replace(result, peak_memory_mib=_larger(result.peak_memory_mib, peak.mib))
+        return replace(
+            result,
+            peak_memory_mib=_larger(result.peak_memory_mib, peak.mib),
+            peak_device_memory_mib=_larger(result.peak_device_memory_mib, peak.device_mib),
+        )
 
     def _fit(self, job: Job, result: Result, peak: PeakMemory) -> tuple[LanguageModel, Result]:
         """The model, trained or as it was kept, and what its training cost."""
@@ -152,6 +158,7 @@ class _Run:
             model.save(directory)
             spec = specification.describe(model.kind, model.config) if hasattr(model, "config") else model.kind
             facts = {"specification": spec, "peak_memory_mib": peak.read(), "report": report}
+            facts["peak_device_memory_mib"] = peak.device_mib
             write_json(path, facts)
             Checkpoints(directory).clear()
         report = facts["report"]
@@ -160,7 +167,8 @@ class _Run:
             kind=model.kind,
             specification=facts["specification"],
             parameters=int(model.parameters),
-            peak_memory_mib=facts["peak_memory_mib"],
+            peak_memory_mib=facts.get("peak_memory_mib"),
+            peak_device_memory_mib=facts.get("peak_device_memory_mib"),
         )
         if not report:  # the source learns nothing
             return model, result
@@ -194,8 +202,10 @@ class _Run:
         if not path.is_file():
             return None
         try:
-            return registry.load(path.parent), json.loads(path.read_text(encoding="utf-8"))
-        except (ModelError, OSError, ValueError) as error:
+            facts = json.loads(path.read_text(encoding="utf-8"))
+            _ = facts["report"], facts["specification"]
+            return registry.load(path.parent), facts
+        except (ModelError, OSError, ValueError, KeyError, TypeError) as error:
             self.journal.note(f"the model kept in {path.parent} cannot be read and is trained again: {error}")
             return None
 
@@ -220,6 +230,13 @@ class _Run:
         ranking = rank(model, self.plan.sets, by=self.plan.order, line=self.plan.data.corpus.line)
         self.folder.write_candidates(result, candidate_rows(ranking))
         return with_ranking(result, ranking)
+
+
+def _disk_full(path: Path, error: BaseException) -> ResultsError:
+    """The error for a folder that takes no more."""
+    return ResultsError(
+        f"{path} takes no more: {error}. Free some space and go on with --resume; what was written before is intact."
+    )
 
 
 def _larger(one: float | None, other: float | None) -> float | None:

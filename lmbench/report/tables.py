@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any, Literal
 
 from lmbench.benchmark.results import COLUMNS, Result, RunFolder, to_csv
@@ -109,6 +110,7 @@ def notes(results: Sequence[Result]) -> list[str]:
         found.append(
             f"Up to {highest:.1%} of the events are <unk>, which is easier to predict than the words it stands for."
         )
+    found += _over_seeds(results)
     found += [f"{result.label} failed: {result.reason}" for result in failures(results)]
     return found
 
@@ -178,6 +180,20 @@ def write_tables(path: str | Path) -> list[Path]:
     for name, text in texts.items():
         folder.write_text(name, text)
     return [folder.path / name for name in texts]
+
+
+def _over_seeds(results: Sequence[Result]) -> list[str]:
+    """For each model that was trained with several seeds: how much the seed alone moves its perplexity."""
+    apart: dict[tuple[str, str], list[float]] = {}
+    for result in results:
+        if result.seed is not None and result.perplexity is not None and result.status == "done":
+            apart.setdefault((result.model, result.comparison), []).append(result.perplexity)
+    return [
+        f"{model} over {len(values)} seeds: perplexity {fmean(values):,.2f} on average, "
+        f"standard deviation {stdev(values):,.2f}, from {min(values):,.2f} to {max(values):,.2f}."
+        for (model, _), values in apart.items()
+        if len(values) > 1
+    ]
 
 
 def _about(result: Result) -> str:

@@ -207,6 +207,18 @@ def test_a_disk_that_fills_up_ends_the_run_and_keeps_what_is_there(
     assert [result.model for result in RunFolder(tmp_path).read_results()] == ["uniform"]
 
 
+def test_a_full_disk_is_no_fault_of_the_model(
+    tmp_path: Path, corpus: Corpus, toy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def save(self: Any, directory: Path) -> None:
+        raise RuntimeError("I/O error: No space left on device (os error 28)")  # in the words of safetensors
+
+    monkeypatch.setattr(toy, "save", save)
+    with pytest.raises(ResultsError, match=r"takes no more.*--resume"):
+        run("uniform,toy", tmp_path, corpus)
+    assert [result.model for result in RunFolder(tmp_path).read_results()] == ["uniform"]
+
+
 # Seeds, names, resumption ----------------------------------------------------------------------------
 
 

@@ -63,6 +63,12 @@ def test_notes_say_what_a_reader_must_know() -> None:
     assert notes([made("gpt", 5.0)]) == []
 
 
+def test_seeds_are_summed_up() -> None:
+    told = notes([made("lstm", value, seed=seed) for seed, value in enumerate((99.0, 101.0, 103.0))])
+    # mean 101, standard deviation sqrt((4 + 0 + 4) / 2) = 2
+    assert told == ["lstm over 3 seeds: perplexity 101.00 on average, standard deviation 2.00, from 99.00 to 103.00."]
+
+
 def test_markdown() -> None:
     text = to_markdown(RESULTS)
     assert "| lstm:hidden=8 | **99.50** |" in text
