@@ -32,7 +32,7 @@ from lmbench.corpus import places, reading, splitting
 from lmbench.corpus.text import Corpus, Split
 from lmbench.errors import CorpusError
 
-EDITION = 1
+EDITION = 2
 """Raised whenever the rules below change the text, so that an older cached copy is not used."""
 LEFT_OUT = frozenset({"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "pydoc_data"})
 LEAST_WORDS = 4

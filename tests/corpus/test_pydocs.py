@@ -49,7 +49,8 @@ def test_prose_is_kept_and_code_tables_and_headings_are_not() -> None:
     [
         ("It calls read() first and then it calls close().", ["It calls read() first and then it calls close() ."]),
         ("It waits for a moment... and then goes on.", ["It waits for a moment ... and then goes on ."]),
-        ("Take one of the many things that are there now, e.g., the first ([here]).", ["Take one of the many things that are there now , e.g. , the first ( [ here ] ) ."]),
+        ("Take one of the many things that are there now, e.g., the first ([here]).",
+         ["Take one of the many things that are there now , e.g. , the first ( [ here ] ) ."]),
         ("The first is a name. 'args' is a list of more names.",
          ["The first is a name .", "' args ' is a list of more names ."]),
         ("Too short.", []),
