@@ -25,6 +25,8 @@ from lmbench.training.optimizers import OptimizerName, ScheduleName, build_optim
 
 VALID_EVENTS = 30_000
 """Events of the validation split, spread over it, that are read at each validation."""
+VALIDATION_SHARE = 0.1
+"""Of a budget in seconds, at most this share is spent on validations before the last."""
 CHECKPOINT_SECONDS = 30.0
 
 
@@ -70,6 +72,8 @@ class _Clock:
     step: int = 0
     reserve: float = 0.0
     """Seconds kept back for the last validation."""
+    validating: float = 0.0
+    """Seconds spent on validation so far."""
 
     def fraction(self) -> float:
         if self.budget.seconds is not None:
@@ -181,8 +185,12 @@ class _Training:
 
     def _due(self) -> bool:
         """Whether the next of the plan's evenly spaced validations, or the last, is to be made now."""
-        fraction = self.clock.fraction()
-        return fraction >= 1.0 or fraction * self.plan.validations >= len(self.curve) + 1
+        fraction, clock = self.clock.fraction(), self.clock
+        if fraction >= 1.0:
+            return True
+        if clock.budget.seconds is not None and clock.validating > VALIDATION_SHARE * clock.seconds:
+            return False  # on a slow machine, time is better spent on learning
+        return fraction * self.plan.validations >= len(self.curve) + 1
 
     def _recent(self) -> float:
         """Mean loss of the last steps; raises where it is no number."""
@@ -222,6 +230,7 @@ class _Training:
                     break
         self.network.train()
         self.clock.reserve = time.perf_counter() - began
+        self.clock.validating += self.clock.reserve
         loss_now, recent = total / count, self._recent() if self.since_validation else None
         if not math.isfinite(loss_now):
             self.since_validation.append(torch.tensor(loss_now))
@@ -256,7 +265,7 @@ class _Training:
         clock = self.clock
         return {
             "plan": asdict(self.plan),
-            "clock": {"seconds": clock.seconds, "step": clock.step, "reserve": clock.reserve},
+            "clock": {name: getattr(clock, name) for name in ("seconds", "step", "reserve", "validating")},
             "curve": [asdict(point) for point in self.curve],
             "best_loss": self.best_loss if self.best else None,
             "worse": self.worse,
