@@ -15,6 +15,8 @@ from typing import Any, Literal
 
 from lmbench.benchmark.results import COLUMNS, Result, RunFolder, to_csv
 
+MANY_TIES = 0.05
+"""Share of tied candidate sets from which on the reader is told."""
 Align = Literal["left", "right"]
 
 
@@ -99,6 +101,7 @@ def notes(results: Sequence[Result]) -> list[str]:
         )
     if any(result.ranking_by == "token" and result.ranking_accuracy is not None for result in results):
         found.append("Candidates are ranked by log probability per token, since some have a word less than others.")
+    found += _ties(results)
     contexts = {result.details["signature"]["context"] for result in results if "signature" in result.details}
     if len(contexts) > 1:
         found.append(
@@ -180,6 +183,22 @@ def write_tables(path: str | Path) -> list[Path]:
     for name, text in texts.items():
         folder.write_text(name, text)
     return [folder.path / name for name in texts]
+
+
+def _ties(results: Sequence[Result]) -> list[str]:
+    """Which models could often not tell the right candidate from another, and why that is."""
+    shares: dict[str, float] = {}
+    for result in results:
+        overall = (result.details.get("ranking") or {}).get("overall") or {}
+        if result.kind != "uniform" and overall.get("tied", 0) > MANY_TIES * overall.get("sets", 0):
+            shares[result.label] = overall["tied"] / overall["sets"]
+    if not shares:
+        return []
+    told = ", ".join(f"{label} {share:.0%}" for label, share in shares.items())
+    return [
+        f"Sets whose right candidate ties with another, which counts in part: {told}. Mostly their words are outside "
+        "the vocabulary: give candidates in the spelling of the corpus, or choose --tokenizer bpe."
+    ]
 
 
 def _over_seeds(results: Sequence[Result]) -> list[str]:

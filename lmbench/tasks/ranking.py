@@ -52,12 +52,14 @@ class Placed(NamedTuple):
 
 
 class Accuracy(NamedTuple):
-    """Sets with an answer, and how they went. ``correct`` counts ties in part; ``interval``: Wilson, 95 %."""
+    """Sets with an answer, and how they went. ``correct`` counts ties in part; ``interval``: Wilson, 95 %;
+    ``tied``: sets whose right candidate shares its score with another, as words outside the vocabulary do."""
 
     sets: int
     correct: float
     mean_reciprocal_rank: float
     interval: Interval
+    tied: int
 
     @property
     def accuracy(self) -> float:
@@ -166,7 +168,8 @@ class Ranking:
             sum(1 / place for place in range(better + 1, better + ties + 2)) / (ties + 1) for better, ties in standings
         )
         interval = wilson_interval(correct, len(standings)) or Interval(0.0, 1.0)
-        return Accuracy(len(standings), correct, reciprocals / len(standings), interval)
+        tied = sum(ties > 0 for _, ties in standings)
+        return Accuracy(len(standings), correct, reciprocals / len(standings), interval, tied)
 
 
 def rank(
@@ -217,4 +220,5 @@ def _to_dict(accuracy: Accuracy | None) -> dict[str, Any] | None:
         "low": accuracy.interval.low,
         "high": accuracy.interval.high,
         "mean_reciprocal_rank": accuracy.mean_reciprocal_rank,
+        "tied": accuracy.tied,
     }

@@ -63,6 +63,18 @@ def test_notes_say_what_a_reader_must_know() -> None:
     assert notes([made("gpt", 5.0)]) == []
 
 
+def test_many_ties_are_told() -> None:
+    ranking = {"overall": {"sets": 100, "tied": 20}}
+    told = notes(
+        [
+            made("gpt", 5.0, details={"ranking": ranking}),
+            made("uniform", 9.0, kind="uniform", details={"ranking": ranking}),
+        ]
+    )
+    assert len(told) == 1
+    assert "ties with another, which counts in part: gpt 20%." in told[0]
+
+
 def test_seeds_are_summed_up() -> None:
     told = notes([made("lstm", value, seed=seed) for seed, value in enumerate((99.0, 101.0, 103.0))])
     # mean 101, standard deviation sqrt((4 + 0 + 4) / 2) = 2

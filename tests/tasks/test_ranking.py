@@ -77,6 +77,7 @@ def test_rounding_is_a_tie_and_a_difference_is_not() -> None:
     assert made([-100.0, -100.00001], 0).accuracy == 0.5
     assert made([-100.0, -100.01], 0).accuracy == 1.0
     assert made([-100.0, -100.01], 1).accuracy == 0.0
+    assert [made([-100.0, other], 0).overall.tied for other in (-100.00001, -100.01)] == [1, 0]  # type: ignore[union-attr]
 
 
 def test_the_order_of_the_candidates_tells_nothing() -> None:
