@@ -26,8 +26,8 @@ HELD_OUT_TOKENS = 10_000
 PAIRS = 100
 """Minimal pairs for each phenomenon."""
 SHA256 = {
-    "english": "c3af0d89260437975425423823dff1126e0d6c1e141d51521cadf3146fcfb8ef",
-    "chinese": "dcaaaea55da633dd5db5cfcc641badf71d5096df95be33fdb5da44a4b126dde0",
+    "english": "41830000017bbf242ae71aa18016b83e02f33c2146ed6aa5288e5b6ac9fba63e",
+    "chinese": "0204de68a0698ccd5de4f198f1f62771aa03de93a0df0e9f5d0585ce96c4690d",
 }
 """``Corpus.sha256`` of the grammars that ship with the package, at the default size and seed 0."""
 VERSION = 1

@@ -286,3 +286,17 @@ def test_a_grammar_whose_derivations_do_not_end(text):
 def test_an_empty_file():
     with pytest.raises(CorpusError, match="holds no rule"):
         Grammar.parse("# nothing\n")
+
+
+def test_the_readme_of_the_corpora_gives_the_exact_numbers(grammars):
+    readme = (catalog.grammar_folder() / "README.md").read_text(encoding="utf-8")
+    for grammar in grammars.values():
+        for number in (
+            f"{len({word for _, word, _ in grammar.words})} ",
+            f"{len(grammar.rules)}, {len(grammar.words)}",
+            f"{grammar.expected_words:.3f}, {grammar.expected_characters:.3f}",
+            f"{grammar.entropy_per_sentence:.4f} nats",
+            f"{grammar.entropy_per_token:.4f} nats (perplexity {math.exp(grammar.entropy_per_token):.2f})",
+            f"{grammar.entropy_per_character:.4f} nats ({grammar.entropy_per_character / math.log(2):.4f} bits)",
+        ):
+            assert f"| {number}" in readme, f"{grammar.name}: {number}"

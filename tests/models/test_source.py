@@ -9,6 +9,7 @@ import pytest
 
 from lmbench.corpus.batches import Batch
 from lmbench.corpus.grammar import Grammar, load_grammar
+from lmbench.corpus.minimal_pairs import minimal_pairs
 from lmbench.corpus.text import Corpus, Split
 from lmbench.corpus.tokenizers import train_tokenizer
 from lmbench.errors import ModelError
@@ -180,6 +181,15 @@ def test_its_perplexity_on_a_sample_is_that_of_the_grammar(grammars):
     result = score(Source(grammar, train_tokenizer("word:min_count=1", corpus.train.units + corpus.test.units)), corpus)
     error = result.nats.std() / math.sqrt(len(result.nats))
     assert abs(result.nats.mean() - grammar.entropy_per_sentence) < 3 * error
+
+
+@pytest.mark.parametrize("key", [("english", "char"), ("chinese", "word:min_count=1")])
+def test_every_minimal_pair_is_decided_rightly(sources, grammars, key):
+    source = sources[key]
+    pairs = minimal_pairs(grammars[key[0]], 5, seed=4)
+    good, bad = (score(source, sentences).nats for sentences in zip(*((p.good, p.bad) for p in pairs), strict=True))
+    assert (good < -LOG_ZERO).all()
+    assert (bad >= -LOG_ZERO).all()
 
 
 def test_a_tokenizer_that_joins_words_is_refused(grammars):
