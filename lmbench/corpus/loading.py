@@ -104,10 +104,10 @@ def _sample(name: str | Path, tokens: int | None, seed: int | None) -> Corpus:
 
 def _find(name_or_path: str | os.PathLike[str], entry: Entry | None) -> Path:
     if entry is not None:
-        place = places.locate(entry.names)
-        if place is None:
+        found = places.locate(entry.names) or Path(name_or_path)  # a folder of that name here is the last resort
+        if not found.exists():
             raise catalog.not_here(entry)
-        return place
+        return found
     text = os.fspath(name_or_path)
     path = Path(text).expanduser()
     if path.exists():
@@ -155,7 +155,7 @@ def _sha256(path: Path) -> str:
 
 def _load(plan: _Plan) -> Corpus:
     groups = _files(plan)
-    notes = [*_checksum_notes(plan, groups)]
+    notes = [*_checksum_notes(plan, groups), *_aside_notes(plan, groups)]
     documents: dict[str, tuple[str, ...]] = {}
     for split, files in groups.items():
         documents[split], changes = _read(plan, files)
@@ -246,6 +246,16 @@ def _checksum_notes(plan: _Plan, groups: Mapping[str, Sequence[Path]]) -> Iterab
         expected = plan.entry.files.get(path.name)
         if expected and _sha256(path) != expected:
             yield f"{path.name} differs from the published one (SHA-256 {expected[:12]}...): figures may not compare."
+
+
+def _aside_notes(plan: _Plan, groups: Mapping[str, Sequence[Path]]) -> Iterable[str]:
+    """What else lies in a user's folder of splits, and is not read."""
+    if plan.entry is None and plan.path.is_dir() and len(groups) > 1:
+        read = {path for files in groups.values() for path in files}
+        aside = [path.name for path in reading.text_files(plan.path) if path not in read]
+        if aside:
+            listed = ", ".join(aside[:3]) + ", ..." * (len(aside) > 3)
+            yield f"Left aside, for they name no split: {listed} ({len(aside)} in all)."
 
 
 def _language(train: Split) -> str:

@@ -60,21 +60,19 @@ def split_of(path: Path) -> str | None:
 
 
 def by_names(files: Sequence[Path], folder: Path) -> dict[str, list[Path]]:
-    """Split -> the files whose names mean it; empty where no file names the train split.
+    """Split -> the files whose names mean it, in the order train, valid, test; empty where the names mean nothing.
 
+    One name alone means nothing among others that name no split: ``train-journey.txt`` is a document there.
     Raises CorpusError where a folder has a test or valid file but nothing to train on.
     """
-    found: dict[str, list[Path]] = {}
-    for path in files:
-        split = split_of(path.relative_to(folder))
-        if split is not None:
-            found.setdefault(split, []).append(path)
-    found = {split: found[split] for split in ("train", "valid", "test") if split in found}
+    named = [(split, path) for path in files if (split := split_of(path.relative_to(folder)))]
+    found = {split: [path for s, path in named if s == split] for split in ("train", "valid", "test")}
+    found = {split: paths for split, paths in found.items() if paths}
+    if len(named) < len(files) and (len(found) < 2 or "train" not in found):
+        return {}
     if found and "train" not in found:
-        if len(files) > sum(map(len, found.values())):
-            return {}  # names that merely look like splits, in a folder of documents
         raise CorpusError(
-            f"The folder {folder} holds {' and '.join(sorted(found))} but no train split: "
+            f"The folder {folder} holds {' and '.join(found)} but no train split: "
             f"{', '.join(path.name for path in files[:5])}. Add a file such as train.txt, or name one file alone."
         )
     return found

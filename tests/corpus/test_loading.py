@@ -122,6 +122,24 @@ def test_names_that_mean_no_split() -> None:
     assert split_of(Path("train-test.txt")) is None  # both: neither
 
 
+def test_one_such_name_among_documents_is_a_document(bare_machine: Path) -> None:
+    folder = bare_machine / "stories"
+    folder.mkdir()
+    for name in ("train-journey", "the-lake", "a-test-of-time"):
+        (folder / f"{name}.txt").write_text(numbered(20))
+    assert sum(len(split.units) for split in load_corpus("stories")) == 40  # train and test, and one left aside
+    assert load_corpus("stories").notes[0] == "Left aside, for they name no split: the-lake.txt (1 in all)."
+    (folder / "a-test-of-time.txt").unlink()
+    assert sum(len(split.units) for split in load_corpus("stories")) == 40  # two documents
+
+
+def test_a_folder_here_serves_where_the_catalog_has_none(bare_machine: Path) -> None:
+    (bare_machine / "ptb").mkdir()
+    for split in ("train", "valid", "test"):
+        (bare_machine / "ptb" / f"{split}.txt").write_text(f"a {split}\n")
+    assert load_corpus("ptb").test.units == ["a test"]
+
+
 def test_a_missing_split_is_cut_from_train_and_said(bare_machine: Path) -> None:
     folder = bare_machine / "corpus"
     folder.mkdir()
