@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,6 @@ from lmbench.cli.tables import format_option
 
 if TYPE_CHECKING:
     from lmbench.benchmark.recipe import Recipe
-    from lmbench.benchmark.results import Result
 
 MODELS = "ngram,lstm,gpt"
 RESULTS = Path("results")
@@ -51,20 +49,20 @@ def run(recipe_file: str | None, out: str | None, resume: bool, form: str, **giv
 
     Exit status 1 tells that some model failed; the table has the others.
     """
-    from lmbench.benchmark.runner import run as run_recipe
+    from lmbench import run as run_recipe
     from lmbench.cli.kept import note
     from lmbench.cli.progress import Display, command_again
-    from lmbench.report.tables import write_tables
+    from lmbench.cli.report import print_run
 
     recipe = _recipe(recipe_file, out if resume else None, given)
     folder = _folder(recipe, out, resume)
     try:
         with Display() as display:
-            done = run_recipe(recipe, folder, resume=resume, progress=display, on_results=write_tables)
+            done = run_recipe(recipe, folder, resume=resume, progress=display)
     except KeyboardInterrupt:
         again = command_again(click.get_current_context(), "--resume", *([] if out else ["--out", str(folder)]))
         raise KeyboardInterrupt(_interrupted(folder, again)) from None
-    _print(done.results, folder, form)
+    print_run(done.results, folder, form)
     note(f"Everything that is behind this table is in {folder}")
     if done.failed:
         raise click.exceptions.Exit(1)
@@ -126,28 +124,3 @@ def _interrupted(folder: Path, again: str) -> str:
     return (
         f"Interrupted. Finished models, and the state of the one in training, are kept in {folder}. Go on with: {again}"
     )
-
-
-def _print(results: tuple[Result, ...], folder: Path, form: str) -> None:
-    """The table, in groups that may be compared, and under each what its numbers were measured on."""
-    from lmbench.benchmark.results import RunFolder
-    from lmbench.cli.kept import note
-    from lmbench.cli.tables import print_cells
-    from lmbench.report.tables import groups, notes, tabulate, to_markdown
-
-    if form == "md":
-        click.echo(to_markdown(results), nl=False)
-        return
-    if form == "csv":
-        click.echo(RunFolder(folder).table.read_text(encoding="utf-8"), nl=False)
-    for group in groups(results) if form != "csv" else []:
-        table = tabulate(group)
-        left = [align == "left" for align in table.align]
-        click.echo(f"{table.about}\n")
-        drawn = form == "auto" and sys.stdout.isatty()
-        print_cells(table.headings, table.cells, left, drawn=drawn, bold=table.best)
-        click.echo()
-        for result in group.results:
-            click.echo(f"{result.label}: {result.signature}")
-    for text in notes(results):
-        note(text)

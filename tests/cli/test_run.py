@@ -42,6 +42,18 @@ def test_the_forms_of_the_table(call: Call, corpus_file: Path, tmp_path: Path) -
     assert "|" not in call(*common, "text", "--resume").stdout.splitlines()[2]
 
 
+def test_a_report_is_rebuilt_from_disk(call: Call, corpus_file: Path, tmp_path: Path) -> None:
+    first = call("run", "--models", f"uniform,{TINY}", "--corpus", corpus_file, "--budget", "5steps", "--out", "out")
+    for name in ("table.csv", "table.md"):
+        (tmp_path / "out" / name).unlink()
+    (tmp_path / "out/plots/learning_curves.svg").unlink()
+    again = call("report", "out")
+    assert again.stdout == first.stdout
+    assert (tmp_path / "out/table.md").is_file()
+    assert (tmp_path / "out/plots/learning_curves.svg").is_file()
+    assert "is not the folder of a run" in complaint(call("report", "nowhere"))
+
+
 def test_a_recipe_file_and_options_that_go_before_it(call: Call, corpus_file: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "mine.toml"
     recipe.write_text(f'models = ["uniform", "ngram:order=2"]\ncorpus = "{corpus_file}"\nbudget = "1steps"\n', "utf-8")

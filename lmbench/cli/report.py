@@ -1,0 +1,58 @@
+"""The folder of a run -> its tables and plots drawn anew, and the table on standard output."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lmbench.cli.kept import note
+from lmbench.cli.tables import format_option, print_cells
+
+if TYPE_CHECKING:
+    from lmbench.benchmark.results import Result
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@format_option
+def report(runs: tuple[str, ...], form: str) -> None:
+    """Rebuild the tables and plots of RUN... from the files on disk, and print the table of each.
+
+    Nothing is trained or scored, and torch is not needed.
+    """
+    from lmbench.benchmark.results import RunFolder
+    from lmbench.report.plots import write_plots
+    from lmbench.report.tables import write_tables
+
+    for run in runs:
+        results = RunFolder(run).read_results()
+        for path in [*write_tables(run), *write_plots(run)]:
+            note(f"written: {path}")
+        print_run(results, Path(run), form)
+
+
+def print_run(results: Sequence[Result], folder: Path, form: str) -> None:
+    """The table, in groups that may be compared, and under each what its numbers were measured on."""
+    from lmbench.benchmark.results import RunFolder
+    from lmbench.report.tables import groups, notes, tabulate, to_markdown
+
+    if form == "md":
+        click.echo(to_markdown(results), nl=False)
+        return
+    if form == "csv":
+        click.echo(RunFolder(folder).table.read_text(encoding="utf-8"), nl=False)
+    for group in groups(results) if form != "csv" else []:
+        table = tabulate(group)
+        left = [align == "left" for align in table.align]
+        click.echo(f"{table.about}\n")
+        drawn = form == "auto" and sys.stdout.isatty()
+        print_cells(table.headings, table.cells, left, drawn=drawn, bold=table.best)
+        click.echo()
+        for result in group.results:
+            click.echo(f"{result.label}: {result.signature}")
+    for text in notes(results):
+        note(text)
