@@ -35,7 +35,7 @@ from lmbench.models import registry
 from lmbench.models.base import LanguageModel
 from lmbench.scoring.scorer import score
 from lmbench.tasks.ranking import rank
-from lmbench.training.budget import Budget
+from lmbench.training.budget import Budget, FitReport, Step
 from lmbench.training.checkpoints import Checkpoints, write_json
 
 
@@ -194,7 +194,20 @@ class _Run:
         model = job.create(self.plan.recipe.device)
         budget, directory = Budget.parse(self.plan.recipe.budget), self.folder.model(job.folder)
         report = model.fit(self.plan.data.train, self.plan.data.valid, budget, self.journal, Checkpoints(directory))
+        self._name_steps(report)
         return model, report.to_dict()
+
+    def _name_steps(self, report: FitReport) -> None:
+        """The steps that the model did not name itself, so that the log has all five of every model."""
+        closed = report.stopped == "closed-form"
+        steps: dict[Step, str] = {
+            "data": f"{report.tokens:,} events were read",
+            "forward": "ln p of each event, given what the model sees of the text",
+            "backward": "closed form: nothing was learned step by step" if closed else f"{report.steps:,} updates",
+        }
+        for step, detail in steps.items():
+            if step not in self.journal.steps:
+                self.journal.step(step, detail)
 
     def _kept(self, job: Job) -> tuple[LanguageModel, dict[str, Any]] | None:
         """A model that was trained to its end before the run was cut off, and its fit.json."""

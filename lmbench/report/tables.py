@@ -72,11 +72,12 @@ class Table:
 def groups(results: Sequence[Result]) -> list[Group]:
     """The scored results, apart by what they predict; in each the source first, then by rising perplexity.
 
-    Results without a perplexity, of models that are no distribution, come last. Failed ones are in no group.
+    Results without a perplexity, of models that are no distribution, come last. A model that failed before it was
+    scored is in no group; one that failed after keeps its numbers.
     """
     apart: dict[str, list[Result]] = {}
     for result in results:
-        if result.comparison and result.status == "done":
+        if result.comparison:
             apart.setdefault(result.comparison, []).append(result)
     return [Group(_about(rows[0]), tuple(sorted(rows, key=_standing))) for rows in apart.values()]
 
@@ -113,6 +114,8 @@ def notes(results: Sequence[Result]) -> list[str]:
         found.append(
             f"Up to {highest:.1%} of the events are <unk>, which is easier to predict than the words it stands for."
         )
+    if any(result.perplexity is not None and result.bits_per_byte is None for result in results):
+        found.append("Bits per character and byte are left out where the tokens do not give the text back.")
     found += _over_seeds(results)
     found += [f"{result.label} failed: {result.reason}" for result in failures(results)]
     return found

@@ -352,7 +352,8 @@ def test_a_resumed_run_still_knows_the_distance(tmp_path: Path, sampled: Corpus,
 
 
 def test_the_log_names_the_steps(tmp_path: Path, corpus: Corpus) -> None:
-    run("ngram:order=2", tmp_path, corpus)
+    run("ngram:order=2,uniform", tmp_path, corpus)
     log = (tmp_path / "log.txt").read_text(encoding="utf-8")
-    for step in ("structure", "data", "forward", "backward", "predict"):
-        assert f"ngram:order=2  {step}" in log
+    for model in ("ngram:order=2", "uniform"):
+        for step in ("structure", "data", "forward", "backward", "predict"):
+            assert f"{model}  {step}" in log

@@ -13,7 +13,14 @@ from lmbench.report.tables import failures, groups, notes, tabulate, to_latex, t
 
 
 def made(model: str, perplexity: float | None = None, **fields: object) -> Result:
-    known = {"seed": None, "comparison": "one", "signature": f"ppl|{model}", "kind": "toy", **fields}
+    known = {
+        "seed": None,
+        "bits_per_byte": None if perplexity is None else 1.0,
+        "comparison": "one",
+        "signature": f"ppl|{model}",
+        "kind": "toy",
+        **fields,
+    }
     return Result(model=model, perplexity=perplexity, **known)  # type: ignore[arg-type]
 
 
@@ -34,6 +41,11 @@ def test_rows_are_ranked_only_with_those_that_predict_the_same_events() -> None:
     assert [result.model for result in failures(RESULTS)] == ["broken"]
 
 
+def test_what_was_measured_before_a_failure_is_shown() -> None:
+    (group,) = groups([made("gpt", 5.0, status="failed", reason="MemoryError: in ranking"), made("lstm", 6.0)])
+    assert [result.model for result in group.results] == ["gpt", "lstm"]
+
+
 def test_cells_are_written_for_the_eye() -> None:
     table = tabulate(groups(RESULTS)[0])
     gpt = dict(zip(table.headings, table.cells[2], strict=True))
@@ -42,7 +54,7 @@ def test_cells_are_written_for_the_eye() -> None:
     assert gpt["ranking %"] == "75.5"
     assert gpt["parameters"] == "1,234,567"
     assert gpt["nats over source"] == ""
-    assert "bits/byte" not in table.headings, "a column in which nothing stands is left out"
+    assert "bits/char" not in table.headings, "a column in which nothing stands is left out"
     assert table.align[:2] == ("left", "right")
 
 
@@ -61,6 +73,7 @@ def test_notes_say_what_a_reader_must_know() -> None:
     assert "broken failed: TrainingError: it diverged" in told
     assert "no model can be better" in told
     assert notes([made("gpt", 5.0)]) == []
+    assert "do not give the text back" in notes([made("gpt", 5.0, bits_per_byte=None)])[0]
 
 
 def test_many_ties_are_told() -> None:
