@@ -24,6 +24,9 @@ from lmbench.corpus.segmentation import is_unsegmented_han
 from lmbench.corpus.text import SPLITS, Corpus, Line, Split
 from lmbench.errors import CorpusError, UsageError
 
+FILE_SUFFIXES = (reading.TEXT_SUFFIXES - {""}) | reading.COMPRESSED.keys()
+"""A name that ends so is meant as a file."""
+
 
 def load_corpus(
     name_or_path: str | os.PathLike[str] = catalog.DEFAULT,
@@ -112,13 +115,13 @@ def _find(name_or_path: str | os.PathLike[str], entry: Entry | None) -> Path:
     path = Path(text).expanduser()
     if path.exists():
         return path
-    if isinstance(name_or_path, os.PathLike) or os.sep in text:
+    if isinstance(name_or_path, os.PathLike) or os.sep in text or path.suffix in FILE_SUFFIXES:
         raise reading.missing(path)
     place = places.locate(text)
     if place is not None:
         return place
     known = [*catalog.CATALOG, *(alias for entry in catalog.ENTRIES for alias in entry.aliases), *places.available()]
-    near = difflib.get_close_matches(text.lower(), known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(text.lower(), known, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     raise CorpusError(
         f"'{text}' is neither a file or folder here ({Path.cwd()}) nor the name of a corpus.{hint} "

@@ -7,6 +7,7 @@ asked, what was found and where, what to do.
 from __future__ import annotations
 
 import bz2
+import difflib
 import gzip
 import json
 import lzma
@@ -124,14 +125,16 @@ def _place(data: bytes, where: int) -> str:
 
 
 def missing(path: Path) -> CorpusError:
-    """The error for a path that does not exist, with the part of it that does."""
-    parent = next((p for p in path.parents if p.is_dir()), None)
-    near = "" if parent is None else f" The folder {parent.resolve()} exists but holds no '{_next(path, parent)}'."
-    return CorpusError(f"There is no file or folder {path}.{near} Check the path.")
-
-
-def _next(path: Path, parent: Path) -> str:
-    return path.parts[len(parent.parts)] if parent != Path(".") else path.parts[0]
+    """The error for a path that does not exist: how much of it does, and the nearest name there."""
+    path = path.absolute()
+    parent = next((folder for folder in path.parents if folder.is_dir()), Path(path.anchor))
+    absent = path.parts[len(parent.parts)]
+    try:
+        near = difflib.get_close_matches(absent, os.listdir(parent), n=1)
+    except OSError:
+        near = []
+    hint = f"Did you mean {parent / near[0]}?" if near else "Check the path."
+    return CorpusError(f"There is no file or folder {path}: the folder {parent} holds no '{absent}'. {hint}")
 
 
 def sentences(text: str, blank_lines: BlankLines, path: Path | str) -> tuple[str, int]:

@@ -208,8 +208,10 @@ def test_unknown_names_say_that_they_are_neither_path_nor_name(bare_machine: Pat
         load_corpus("wikitxt-2")
     with pytest.raises(CorpusError, match="Did you mean 'wikitext-2'"):
         load_corpus("wikitxt-2")
-    with pytest.raises(CorpusError, match="no file or folder texts/novel"):
+    with pytest.raises(CorpusError, match=r"no file or folder .*texts/novel: "):
         load_corpus("texts/novel")
+    with pytest.raises(CorpusError, match=r"no file or folder .*novel\.txt: "):
+        load_corpus("novel.txt")
     with pytest.raises(CorpusError, match=f"no file or folder {os.fspath(bare_machine)}"):
         load_corpus(bare_machine / "ptb")
 

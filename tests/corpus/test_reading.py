@@ -80,8 +80,11 @@ def test_a_name_that_lies_about_compression(bare_machine: Path) -> None:
 
 def test_missing_files_say_which_part_of_the_path_exists(bare_machine: Path) -> None:
     (bare_machine / "data").mkdir()
-    with pytest.raises(CorpusError, match=r"no file or folder .*The folder .*data exists but holds no 'ptb'"):
+    with pytest.raises(CorpusError, match=r"no file or folder .*data/ptb/train.txt: the folder .*data holds no 'ptb'"):
         read_text(bare_machine / "data" / "ptb" / "train.txt")
+    write(bare_machine, "data/novel.txt", TEXT)
+    with pytest.raises(CorpusError, match=r"Did you mean .*data/novel\.txt\?"):
+        read_text(bare_machine / "data" / "novl.txt")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
