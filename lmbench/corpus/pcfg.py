@@ -56,7 +56,7 @@ class Grammar:
         """The grammar in the file ``path``. Raises CorpusError where it cannot be read or is not sound."""
         path = Path(path)
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")
         except OSError as error:
             raise CorpusError(f"The grammar {path} cannot be read: {error.strerror}.") from None
         except UnicodeDecodeError as error:

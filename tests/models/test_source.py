@@ -197,3 +197,58 @@ def test_a_tokenizer_that_joins_words_is_refused(grammars):
     tokenizer = train_tokenizer("bpe:size=1000", grammar.sample(5000, 1))
     with pytest.raises(ModelError, match="Choose word, char or byte"):
         Source(grammar, tokenizer)
+
+
+AMBIGUOUS = """
+separator: "{separator}"
+S -> A B [2] | B A B [1] | A [1] | C
+A ~ a ab b abc
+B ~ b bc a c
+C -> A B B [1] | B [2]
+"""
+
+
+def sentences_of(grammar: Grammar) -> dict[str, float]:
+    """Every sentence of a grammar without recursion, and its probability, by writing all derivations out."""
+    words = {s: [(w, p) for left, w, p in grammar.words if left == s] for s in range(len(grammar.symbols))}
+
+    def derive(symbols: tuple[int, ...]) -> list[tuple[tuple[str, ...], float]]:
+        if not symbols:
+            return [((), 1.0)]
+        tails = derive(symbols[1:])
+        heads = [((word,), p) for word, p in words[symbols[0]]]
+        for left, right, probability in grammar.rules:
+            if left == symbols[0]:
+                heads += [(head, probability * p) for head, p in derive(right)]
+        return [(head + tail, p * q) for head, p in heads for tail, q in tails]
+
+    found: dict[str, float] = {}
+    for leaves, probability in derive((0,)):
+        sentence = grammar.separator.join(leaves)
+        found[sentence] = found.get(sentence, 0.0) + probability
+    return found
+
+
+@pytest.mark.parametrize(
+    ("separator", "spec"),
+    [(" ", "word:min_count=1"), (" ", "word:size=4"), (" ", "char"), (" ", "byte"), ("", "char"), ("", "byte")],
+)
+def test_every_prefix_agrees_with_writing_all_derivations_out(separator, spec):
+    """Even where sentences have many derivations and can be cut into words in many ways."""
+    grammar = Grammar.parse(AMBIGUOUS.format(separator=separator))
+    sentences = sentences_of(grammar)
+    assert sum(sentences.values()) == pytest.approx(1)
+    for sentence, probability in sentences.items():
+        assert math.exp(grammar.log_prob(sentence)) == pytest.approx(probability)
+    tokenizer = train_tokenizer(spec, list(sentences))
+    source = Source(grammar, tokenizer)
+    mass: dict[tuple[int, ...], float] = {}
+    for sentence, probability in sentences.items():
+        row = tuple(tokenizer.encode([sentence]).ids.tolist())
+        for end in range(1, len(row) + 1):
+            mass[row[:end]] = mass.get(row[:end], 0.0) + probability
+    prefixes = [prefix for prefix in mass if (prefix[1:] and prefix[-1] != 0) or prefix == (0,)]
+    following = np.exp(source.next_log_probs(Batch.of_prefixes([np.array(prefix) for prefix in prefixes])))
+    for prefix, chances in zip(prefixes, following, strict=True):
+        expected = [mass.get((*prefix, token), 0.0) / mass[prefix] for token in range(len(chances))]
+        np.testing.assert_allclose(chances, expected, atol=1e-12)
