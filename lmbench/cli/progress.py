@@ -28,6 +28,7 @@ class Display:
         self._bar: Any = None
         self._task: Any = None
         self._spoke = time.monotonic()
+        self._figures: dict[str, float] = {}
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
@@ -44,6 +45,7 @@ class Display:
     def begin(self, name: str) -> None:
         """The model called ``name`` comes next."""
         self.name = name
+        self._figures = {}
         if self._bar is not None and self._task is not None:
             self._bar.remove_task(self._task)
             self._task = None
@@ -52,12 +54,13 @@ class Display:
         self._say(f"{self.name}  {name:<9}  {detail}")
 
     def update(self, fraction: float, **figures: float) -> None:
+        self._figures |= figures  # the last validation stays in view
         if self._bar is not None:
             if self._task is None:
                 self._task = self._bar.add_task(self.name, total=1.0, figures="")
-            self._bar.update(self._task, completed=fraction, description=self.name, figures=written(figures))
+            self._bar.update(self._task, completed=fraction, description=self.name, figures=written(self._figures))
         elif time.monotonic() - self._spoke >= QUIET_SECONDS:
-            self._say(f"{self.name}  {fraction:>9.0%}  {written(figures)}")
+            self._say(f"{self.name}  {fraction:>9.0%}  {written(self._figures)}")
 
     def note(self, text: str) -> None:
         self._say(f"{self.name}  {text}" if self.name else text)
