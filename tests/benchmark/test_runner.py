@@ -164,7 +164,7 @@ def test_what_is_no_distribution_has_no_perplexity(tmp_path: Path, corpus: Corpu
     ("fields", "error", "reason"),
     [
         ({"models": "toy:sede=3"}, UsageError, "Did you mean 'seed'"),
-        ({"candidates": "missing.jsonl"}, CorpusError, "no file or folder missing.jsonl"),
+        ({"candidates": "missing.jsonl"}, CorpusError, "missing.jsonl"),
         ({"candidates": "broken.jsonl"}, UsageError, "line 1, column 15"),
     ],
 )
