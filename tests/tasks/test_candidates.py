@@ -85,7 +85,7 @@ def test_a_lonely_candidate_in_a_text_file() -> None:
 def test_files_that_hold_nothing(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no candidates"):
         parse_candidates(" \n\n")
-    with pytest.raises(CorpusError, match="missing.txt"):
+    with pytest.raises(CorpusError, match=r"missing\.txt"):
         read_candidates(tmp_path / "missing.txt")
     (tmp_path / "latin.txt").write_bytes(b"a\nb\xff\n")
     with pytest.raises(CorpusError, match="not valid UTF-8"):
