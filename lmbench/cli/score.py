@@ -167,10 +167,13 @@ def _plain(token: str) -> str:
 def _summarise(totals: dict[str, tuple[float, int]], lines: int, bad: int) -> None:
     """What it comes to, on standard error."""
     from lmbench.cli.kept import note
+    from lmbench.cli.tables import written
     from lmbench.scoring.metrics import exp
 
     if not lines:
         note("There was no line to score." if not bad else "No line could be scored.")
         return
-    figures = "".join(f"; perplexity of {name}: {exp(nats / events):.2f}" for name, (nats, events) in totals.items())
+    figures = "".join(
+        f"; perplexity of {name}: {written(exp(nats / events))}" for name, (nats, events) in totals.items()
+    )
     note(f"{lines} line{'s' * (lines != 1)} scored" + (f", {bad} left out" if bad else "") + figures)

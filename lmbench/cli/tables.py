@@ -72,6 +72,8 @@ def written(value: Any) -> str:
         return str(value)
     if isinstance(value, int):
         return f"{value:,}"
+    if abs(value) >= 1e9:
+        return f"{value:.3g}"
     if abs(value) >= 10_000:
         return f"{value:,.0f}"
     return f"{value:,.2f}" if abs(value) >= 10 else f"{value:.3f}" if abs(value) >= 1 else f"{value:.3g}"

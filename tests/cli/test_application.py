@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from importlib import import_module
 from pathlib import Path
 
@@ -29,11 +28,14 @@ def test_help_names_every_command_and_imports_none_of_them() -> None:
 
 
 def test_help_answers_at_once() -> None:
+    """Under 0.2 s, in seconds of the processor: other work on the machine does not count."""
+    resource = pytest.importorskip("resource")
     times = []
     for _ in range(5):
-        started = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert process("--help").returncode == 0
-        times.append(time.perf_counter() - started)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(times) < 0.2
 
 
