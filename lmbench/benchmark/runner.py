@@ -134,8 +134,6 @@ class _Run:
         except ResultsError:  # the folder is the trouble, not the model: the others would fare no better
             raise
         except Exception as error:  # noqa: BLE001 - whatever breaks one model, of another package perhaps, is recorded
-            if "No space left" in str(error):  # as safetensors says it, which knows no OSError
-                raise _disk_full(self.folder.path, error) from None
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             self.journal.failure(error)
             self.journal.note(f"failed: {reason}")
@@ -243,13 +241,6 @@ class _Run:
         ranking = rank(model, self.plan.sets, by=self.plan.order, line=self.plan.data.corpus.line)
         self.folder.write_candidates(result, candidate_rows(ranking))
         return with_ranking(result, ranking)
-
-
-def _disk_full(path: Path, error: BaseException) -> ResultsError:
-    """The error for a folder that takes no more."""
-    return ResultsError(
-        f"{path} takes no more: {error}. Free some space and go on with --resume; what was written before is intact."
-    )
 
 
 def _larger(one: float | None, other: float | None) -> float | None:

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from lmbench.corpus.batches import Batch, Tokens
@@ -251,8 +253,6 @@ class NeuralModel(Trainable):
 
     def save(self, directory: Path) -> None:
         """Write ``model.json`` and ``weights.safetensors``."""
-        from dataclasses import asdict
-
         from safetensors.torch import save_file
 
         directory = Path(directory)
@@ -265,7 +265,6 @@ class NeuralModel(Trainable):
     @classmethod
     def load(cls, directory: Path) -> Self:
         """Read what ``save`` wrote. Raises ModelError where it is missing or damaged."""
-        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         tokenizer, state = read_model(directory)

@@ -123,7 +123,7 @@ def score(
         token_nats=token_nats,
         tokens=tokens,
         lossless=model.tokenizer.is_lossless(units, tokens),
-        normalized=model.normalized,
+        normalized=model.normalized and model.reads == "left",  # a masked model has no perplexity
         signature=_signature(model, tokens, name, checksum, part.name, policy),
     )
 

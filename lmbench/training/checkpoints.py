@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError, safe_open
 
 from lmbench.errors import ModelError, ResultsError
 
@@ -22,13 +24,14 @@ def atomic(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise ResultsError(
-            f"{path} could not be written: {error.strerror or error}. "
+            f"{path} could not be written: {getattr(error, 'strerror', None) or error}. "
             "Free some space or name another folder with --out; what was written before is intact."
         ) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -67,8 +70,6 @@ class Checkpoints:
 
     def load(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """The kept tensors and state, or None where nothing is kept."""
-        from safetensors import SafetensorError, safe_open
-
         if not self.path.exists():
             return None
         try:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 from toy_models import Toy
 
 from lmbench.benchmark.recipe import Recipe
@@ -25,6 +26,7 @@ from lmbench.errors import CorpusError, ResultsError, UsageError
 from lmbench.models import registry
 from lmbench.report.tables import write_tables
 from lmbench.scoring import metrics
+from lmbench.training.checkpoints import atomic
 
 TIMES = {"train_seconds", "peak_memory_mib", "train_tokens_per_second", "score_tokens_per_second"}
 
@@ -211,10 +213,12 @@ def test_a_full_disk_is_no_fault_of_the_model(
     tmp_path: Path, corpus: Corpus, toy: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def save(self: Any, directory: Path) -> None:
-        raise RuntimeError("I/O error: No space left on device (os error 28)")  # in the words of safetensors
+        directory.mkdir(parents=True, exist_ok=True)
+        with atomic(directory / "weights.safetensors"):
+            raise SafetensorError("I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr(toy, "save", save)
-    with pytest.raises(ResultsError, match=r"takes no more.*--resume"):
+    with pytest.raises(ResultsError, match=r"could not be written.*No space left"):
         run("uniform,toy", tmp_path, corpus)
     assert [result.model for result in RunFolder(tmp_path).read_results()] == ["uniform"]
 
