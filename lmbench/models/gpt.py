@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from lmbench.corpus.batches import Tokens
 from lmbench.errors import UsageError
-from lmbench.models.network import Network, NeuralModel
+from lmbench.models.network import Dropout, Network, NeuralModel
 from lmbench.training.budget import Budget
 from lmbench.training.loop import Plan
 from lmbench.training.optimizers import OptimizerName, ScheduleName
@@ -80,7 +80,7 @@ class Block(nn.Module):
         self.mix = nn.Linear(width, width, bias=False)
         self.widen = nn.Linear(width, 4 * width, bias=False)
         self.narrow = nn.Linear(4 * width, width, bias=False)
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
         for linear in (self.query_key_value, self.widen):
             nn.init.normal_(linear.weight, std=width**-0.5)
         for linear in (self.mix, self.narrow):  # each branch begins small: the sum over 2 x layers stays near 1
@@ -123,7 +123,7 @@ class GPTNetwork(Network):
     def __init__(self, vocabulary_size: int, width: int, heads: int, layers: int, window: int, dropout: float) -> None:
         super().__init__(vocabulary_size, width, torch.float32)
         self.window = window
-        self.drop, self.norm = nn.Dropout(dropout), nn.RMSNorm(width)
+        self.drop, self.norm = Dropout(dropout), nn.RMSNorm(width)
         self.blocks = nn.ModuleList(Block(width, heads, layers, dropout) for _ in range(layers))
         nn.init.normal_(self.embedding.weight, std=width**-0.5)
         half = width // heads // 2

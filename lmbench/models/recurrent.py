@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lmbench.corpus.batches import Tokens
 from lmbench.errors import UsageError
-from lmbench.models.network import Network, NeuralModel
+from lmbench.models.network import Dropout, Network, NeuralModel
 from lmbench.training.budget import Budget
 from lmbench.training.loop import Plan
 from lmbench.training.optimizers import OptimizerName, ScheduleName
@@ -67,21 +67,14 @@ class LSTMNetwork(Network):
 
     def __init__(self, vocabulary_size: int, hidden: int, layers: int, dropout: float) -> None:
         super().__init__(vocabulary_size, hidden, torch.float32)
-        self.dropout = dropout
+        self.drop = Dropout(dropout)
         self.lstm = nn.LSTM(hidden, hidden, layers, dropout=dropout if layers > 1 else 0.0)
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
 
     def forward(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        inputs = self._drop(self.embedding(ids.t()))  # (T, B, H)
+        inputs = self.drop(self.embedding(ids.t()))  # (T, B, H)
         outputs, state = self.lstm(inputs, state)  # (T, B, H)
-        return self._drop(outputs).transpose(0, 1), state
-
-    def _drop(self, x: Tensor) -> Tensor:
-        """Dropout with one mask for all steps of a window (Gal & Ghahramani 2016); (T, B, H)."""
-        if not self.training or not self.dropout:
-            return x
-        mask = torch.empty(1, *x.shape[1:], device=x.device).bernoulli_(1 - self.dropout)
-        return x * mask.div_(1 - self.dropout)
+        return self.drop(outputs).transpose(0, 1), state
 
 
 class LSTM(NeuralModel):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lmbench.models import network
-from lmbench.models.network import _SoftmaxLoss
+from lmbench.models.network import Dropout, _SoftmaxLoss
 
 
 @pytest.mark.parametrize("logits", [7, 100, 1 << 20])
@@ -34,3 +34,17 @@ def test_bfloat16_gives_nearly_the_same_loss():
     targets = torch.randint(0, 50, (64,))
     low, full = (float(_SoftmaxLoss.apply(hidden, weight, bias, targets, t)) for t in (torch.bfloat16, torch.float32))
     assert low == pytest.approx(full, rel=5e-3)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.65])
+def test_dropout_drops_its_share_and_keeps_the_mean(p):
+    torch.manual_seed(1)
+    drop = Dropout(p)
+    y = drop(torch.ones(1001, 999))
+    # one in a million elements has a standard error of sqrt(p (1 - p) / 1e6) < 5e-4; p itself is rounded to 1/256
+    assert float((y == 0).float().mean()) == pytest.approx(p, abs=1 / 512 + 2e-3)
+    assert float(y.mean()) == pytest.approx(1, abs=5e-3)
+    zero = (y == 0).flatten().float()
+    for lag in (1, 7, 8, 999):  # neighbours, bytes of one draw, and rows fall independently
+        assert float((zero[:-lag] * zero[lag:]).mean()) == pytest.approx(float(zero.mean()) ** 2, abs=2e-3)
+    assert drop.eval()(torch.ones(3)).tolist() == [1, 1, 1]
