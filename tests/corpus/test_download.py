@@ -210,7 +210,7 @@ def test_an_archive_that_reaches_outside_is_refused(tmp_path: Path) -> None:
             packed.addfile(tarfile.TarInfo(name.lstrip("/") if name.startswith("/") else name))
         (tmp_path / "in" / "tar").mkdir(parents=True, exist_ok=True)
         if not name.startswith("/"):
-            with pytest.raises(CorpusError, match="is refused"):
+            with pytest.raises(CorpusError, match="would land outside"):
                 unpack(tmp_path / "evil.tar.gz", tmp_path / "in" / "tar")
     assert not list(tmp_path.rglob("evil.txt"))
 
