@@ -73,10 +73,21 @@ def read_family(name: str, location: str) -> Family:
         return Family(name, "(its source cannot be read here)", ())
     idea = " ".join((ast.get_docstring(classes[attribute]) or "").partition("\n\n")[0].split())
     config = _config_of(classes[attribute])
-    where = classes.get(config) if config else None
-    if config and where is None:
-        where = _imported_class(tree, config)
-    return Family(name, idea, tuple(_settings(where)) if where else ())
+    return Family(name, idea, tuple(_all_settings(tree, config)) if config else ())
+
+
+def _all_settings(tree: ast.Module, name: str) -> list[Setting]:
+    """The fields of the dataclass ``name`` as seen from the module ``tree``, then those it inherits."""
+    here = next((node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name), None)
+    where, config = (tree, here) if here else _imported_class(tree, name)
+    if config is None:
+        return []
+    found = {setting.name: setting for setting in _settings(config)}
+    for parent in config.bases:
+        if isinstance(parent, ast.Name):
+            for setting in _all_settings(where, parent.id):
+                found.setdefault(setting.name, setting)
+    return list(found.values())
 
 
 def _config_of(model: ast.ClassDef) -> str | None:
@@ -109,15 +120,15 @@ def _settings(config: ast.ClassDef) -> list[Setting]:
     return found
 
 
-def _imported_class(tree: ast.Module, name: str) -> ast.ClassDef | None:
-    """The class ``name`` in the module that ``tree`` imports it from."""
+def _imported_class(tree: ast.Module, name: str) -> tuple[ast.Module, ast.ClassDef | None]:
+    """The module that ``tree`` imports the class ``name`` from, and the class in it."""
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and node.module and any(alias.name == name for alias in node.names):
             source = _source(node.module)
             for other in source.body if source else []:
-                if isinstance(other, ast.ClassDef) and other.name == name:
-                    return other
-    return None
+                if source and isinstance(other, ast.ClassDef) and other.name == name:
+                    return source, other
+    return tree, None
 
 
 def _source(module: str) -> ast.Module | None:

@@ -2,65 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lmbench.corpus.batches import Tokens
 from lmbench.errors import UsageError
-from lmbench.models.network import Dropout, Network, NeuralModel
-from lmbench.training.budget import Budget
-from lmbench.training.loop import Plan
-from lmbench.training.optimizers import OptimizerName, ScheduleName
+from lmbench.models.network import Dropout, Network
+from lmbench.models.neural import NetworkConfig, NeuralModel
 
 
 @dataclass(frozen=True)
-class GPTConfig:
-    """Settings left open (None) are chosen for the text and the budget when training begins."""
+class GPTConfig(NetworkConfig):
+    """``sequence_length`` is the window: what is trained on, and the longest history that is attended to. Dropout
+    falls on the embedding and on each residual branch."""
 
-    layers: int | None = None
+    width: int | None = None
+    """Size of the residual stream and of the tied embedding."""
+    layers: int = 4
     """Blocks of attention and feed-forward network."""
     heads: int | None = None
     """Attention heads of each block; by default one for each 64 of the width."""
-    width: int | None = None
-    """Size of the residual stream and of the tied embedding."""
-    sequence_length: int | None = None
-    """Longest history in tokens: the window that is trained on and attended to."""
-    dropout: float | None = None
-    """Share of activations dropped after the embedding and in each residual branch."""
-    batch_size: int | None = None
-    """Windows in a step."""
-    optimizer: OptimizerName = "adamw"
-    """adamw or sgd."""
-    learning_rate: float | None = None
-    """Rate after the warm-up."""
-    schedule: ScheduleName = "linear"
-    """How the rate falls until the budget ends."""
     warmup: float = 0.05
-    """Share of the budget in which the rate rises."""
+    """Share of the budget in which the rate first rises."""
     weight_decay: float = 0.1
-    """Decoupled decay of matrices."""
+    """Decay of matrices: decoupled under adamw, plain L2 under sgd."""
     clip: float = 1.0
-    """Largest norm of the gradient."""
-    seed: int = 1
-    """Seed of the first weights, of the order of windows and of dropout."""
-    device: str = "auto"
-    """cpu, cuda, mps, or auto for the best there is."""
-    precision: str = "auto"
-    """float32, bfloat16 or auto, of the matrix products in training."""
+    """Largest norm of the gradient; 0 for no limit."""
 
     def __post_init__(self) -> None:
-        for name in ("layers", "heads", "width", "sequence_length", "batch_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name} of gpt must be at least 1, not {value}.")
-        if self.dropout is not None and not 0 <= self.dropout < 1:
-            raise UsageError(f"dropout of gpt must be in [0, 1), not {self.dropout}.")
-        if self.learning_rate is not None and self.learning_rate <= 0:
-            raise UsageError(f"learning_rate of gpt must be above 0, not {self.learning_rate}.")
+        super().__post_init__()
         if self.width and self.heads and self.width % (2 * self.heads):
             raise UsageError(
                 f"A width of {self.width} does not divide into {self.heads} heads of even size, which rotary "
@@ -153,19 +126,21 @@ class GPT(NeuralModel):
     kind = "gpt"
     Config = GPTConfig
 
-    def sized(self, train: Tokens, budget: Budget) -> GPTConfig:
-        config = self.config
-        fine = train.tokenizer.kind in ("char", "byte")
-        chosen = {
-            "layers": 4,
-            "width": 192 if fine else 256,
+    def work(self, width: int) -> int:
+        return 12 * width**2 * self.config.layers
+
+    def usual(self, fine: bool, width: int) -> dict[str, Any]:
+        width = self.config.width or width
+        heads = max((h for h in range(1, max(1, width // 64) + 1) if width % (2 * h) == 0), default=1)
+        return {
+            "width": width,
+            "heads": heads,
             "sequence_length": 128 if fine else 64,
-            "dropout": 0.0 if fine else 0.1,
+            "dropout": 0.0,
             "batch_size": 16,
+            "optimizer": "adamw",
             "learning_rate": 3e-3,
         }
-        config = replace(config, **{name: value for name, value in chosen.items() if getattr(config, name) is None})
-        return config if config.heads is not None else replace(config, heads=max(1, config.width // 64))
 
     def build(self, vocabulary_size: int) -> GPTNetwork:
         config = self.config
@@ -175,18 +150,4 @@ class GPT(NeuralModel):
         )
         return GPTNetwork(
             vocabulary_size, config.width, config.heads, config.layers, config.sequence_length, config.dropout
-        )
-
-    def plan(self) -> Plan:
-        config = self.config
-        return Plan(
-            batch_size=config.batch_size,
-            sequence_length=config.sequence_length,
-            optimizer=config.optimizer,
-            learning_rate=config.learning_rate,
-            schedule=config.schedule,
-            warmup=config.warmup,
-            weight_decay=config.weight_decay,
-            clip=config.clip,
-            seed=config.seed,
         )

@@ -23,7 +23,7 @@ def test_every_setting_is_told_with_its_sentence(name: str) -> None:
     assert family.idea
     kind = registry.family(name)
     fields = [field.name for field in dataclasses.fields(kind.Config)] if hasattr(kind, "Config") else []
-    assert [setting.name for setting in family.settings] == fields
+    assert sorted(setting.name for setting in family.settings) == sorted(fields)
     assert all(setting.sentence for setting in family.settings), "a sentence under every field"
 
 

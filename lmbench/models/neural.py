@@ -1,0 +1,272 @@
+"""A ``Network`` -> a language model: its settings, its size, its training, its scores, its files."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from lmbench.corpus.batches import Batch, Tokens
+from lmbench.errors import ModelError, UsageError
+from lmbench.models.base import Trainable, read_model, write_model
+from lmbench.models.network import Network
+from lmbench.training.budget import Budget, FitReport, Progress, Silent
+from lmbench.training.checkpoints import Checkpoints, atomic
+from lmbench.training.devices import resolve_device, resolve_precision
+from lmbench.training.loop import Plan, train
+from lmbench.training.optimizers import OptimizerName, ScheduleName
+
+WEIGHTS_FILE = "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """What every trained network has; settings left open (None) are chosen for the text and the budget."""
+
+    dropout: float | None = None
+    """Share of activations that are dropped in training."""
+    batch_size: int | None = None
+    """Rows of the text that are read in parallel."""
+    sequence_length: int | None = None
+    """Events of each row in a step."""
+    optimizer: OptimizerName | None = None
+    """sgd or adamw."""
+    learning_rate: float | None = None
+    """Highest rate of the schedule."""
+    schedule: ScheduleName = "linear"
+    """How the rate falls until the budget ends."""
+    warmup: float = 0.02
+    """Share of the budget in which the rate first rises."""
+    weight_decay: float = 0.0
+    """Decay of matrices: decoupled under adamw, plain L2 under sgd."""
+    clip: float = 0.25
+    """Largest norm of the gradient; 0 for no limit."""
+    seed: int = 1
+    """Seed of the first weights, of the order of the text and of dropout."""
+    device: str = "auto"
+    """cpu, cuda, mps, or auto for the best there is."""
+    precision: str = "auto"
+    """float32, bfloat16 or auto, of the matrix products in training; scoring is in float32."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value is None:
+                continue
+            if name in ("layers", "heads", "hidden", "width", "batch_size", "sequence_length") and value < 1:
+                raise UsageError(f"{name} must be at least 1, not {value}.")
+            if name in ("dropout", "warmup") and not 0 <= value < 1:
+                raise UsageError(f"{name} must be at least 0 and below 1, not {value}.")
+            if name == "learning_rate" and not value > 0:
+                raise UsageError(f"learning_rate must be above 0, not {value}.")
+            if name in ("weight_decay", "clip", "seed") and value < 0:
+                raise UsageError(f"{name} must be at least 0, not {value}.")
+        resolve_precision(self.precision, torch.device("cpu"))
+
+
+WIDTHS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 640, 768, 1024)
+RATES = {"cpu": 1.7e11, "cuda": 2e13, "mps": 1e12}
+"""Floating-point operations a second that training reaches, in round numbers: two cores, one card."""
+
+
+def affordable_width(work: Callable[[int], int], train: Tokens, budget: Budget, device: torch.device) -> int:
+    """The width that suits a text and a budget.
+
+    ``work``: width -> multiply-adds of one event, the softmax aside. Compute-optimal training spends operations
+    C in equal parts on a larger network and on more text (Hoffmann et al. 2022): multiply-adds an event grow
+    with the square root of C. The factor, 0.33, fits what was best on validation of Penn Treebank words (width 256
+    after 420 s on two cores) and Shakespeare's characters (384 after 150 s). A budget in steps or epochs is taken for
+    ten minutes; no network is wider than 640 on less than 5 million events, which it would only learn by heart.
+    """
+    seconds = budget.seconds or 600.0
+    ideal = 0.33 * (RATES[device.type] * seconds) ** 0.5
+    widest = 640 if train.events < 5_000_000 else WIDTHS[-1]
+    fitting = [w for w in WIDTHS if w <= widest and work(w) + w * train.vocabulary_size <= 1.1 * ideal]
+    return max(fitting, default=WIDTHS[0])
+
+
+class NeuralModel(Trainable):
+    """A family around a ``Network``: fit, score, keep. Subclasses say what it is made of and its usual settings."""
+
+    reads = "left"
+    context = "stream"
+    normalized = True
+    chunk = 512
+    """Events that a stateful network reads at once in scoring."""
+    structure = ""
+    """One line for the log: what the network is made of."""
+
+    def __init__(self, config: Any = None) -> None:
+        self.config = self.Config() if config is None else config
+        self.device = resolve_device(self.config.device)
+        self.network: Network | None = None
+
+    @abstractmethod
+    def work(self, width: int) -> int:
+        """Multiply-adds of one event in a network of this width, the softmax aside."""
+
+    @abstractmethod
+    def usual(self, fine: bool, width: int) -> dict[str, Any]:
+        """What open settings become. ``fine``: tokens are characters or bytes; ``width``: what is affordable."""
+
+    @abstractmethod
+    def build(self, vocabulary_size: int) -> Network:
+        """A new network of the (sized) configuration."""
+
+    def sized(self, train: Tokens, budget: Budget) -> Any:
+        """The configuration with every open choice made, for this text and budget."""
+        fine = train.tokenizer.kind in ("char", "byte")
+        usual = self.usual(fine, affordable_width(self.work, train, budget, self.device))
+        return replace(self.config, **{key: usual[key] for key in usual if getattr(self.config, key) is None})
+
+    def plan(self) -> Plan:
+        """How it is trained."""
+        return Plan(
+            **{
+                field.name: getattr(self.config, field.name)
+                for field in fields(Plan)
+                if hasattr(self.config, field.name)
+            }
+        )
+
+    @property
+    def max_context(self) -> int | None:  # type: ignore[override]
+        return None if self.network is None else self.network.window
+
+    @property
+    def parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self._fitted().parameters())
+
+    def fit(
+        self,
+        train_tokens: Tokens,
+        valid: Tokens,
+        budget: Budget | None = None,
+        progress: Progress | None = None,
+        checkpoints: Checkpoints | None = None,
+    ) -> FitReport:
+        """Train by gradient descent; see ``training.loop``. The budget is 60 seconds unless given."""
+        budget, progress = budget or Budget(seconds=60), progress or Silent()
+        self.tokenizer = train_tokens.tokenizer
+        self.config = self.sized(train_tokens, budget)
+        torch.manual_seed(self.config.seed)
+        self._place(self.build(train_tokens.vocabulary_size))
+        plan, network = self.plan(), self._fitted()
+        precision = str(network.precision).removeprefix("torch.")
+        progress.step("structure", f"{self.structure}; {self.parameters:,} parameters")
+        progress.step(
+            "data", f"{train_tokens.events:,} events, {plan.batch_size} rows of {plan.sequence_length} a step"
+        )
+        progress.step("forward", f"ln p by a softmax over {train_tokens.vocabulary_size:,} types, {precision}")
+        progress.step(
+            "backward", f"{plan.optimizer}, rate {plan.learning_rate:g} ({plan.schedule}), clip {plan.clip:g}, {budget}"
+        )
+        report = train(network, train_tokens, valid, plan, budget, progress, checkpoints)
+        progress.step("predict", f"best of {len(report.curve)} validations, {report.valid_loss:.4f} nats per event")
+        return FitReport(**{**vars(report), "precision": precision})
+
+    def _place(self, network: Network) -> None:
+        network.precision = resolve_precision(self.config.precision, self.device)
+        self.network = network.to(self.device)
+
+    def _fitted(self) -> Network:
+        if self.network is None:
+            raise ModelError(f"This {self.kind} has not been fitted yet: call fit, or load a saved one.")
+        return self.network
+
+    @torch.inference_mode()
+    def log_probs(self, batch: Batch) -> np.ndarray:
+        """float32 (B, T), nats: ln p of each target, 0 elsewhere."""
+        network = self._fitted().eval()
+        ids = torch.from_numpy(batch.ids).to(self.device)
+        result = torch.zeros(batch.ids.shape, dtype=torch.float32, device=self.device)
+        wanted = torch.from_numpy(batch.targets).to(self.device)
+        for hidden, row, column in self._hidden_states(network, ids, batch.lengths):
+            keep = wanted[row, column + 1]
+            row, column = row[keep], column[keep] + 1
+            result[row, column] = network.log_probs_of(hidden[keep], ids[row, column])
+        return result.cpu().numpy()
+
+    def _hidden_states(
+        self, network: Network, ids: Tensor, lengths: np.ndarray
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Hidden states (N, E) after the input at (row, column) (N,) each, every input of a row but its last once."""
+        size = ids.shape[1] - 1
+        if network.stateful:
+            state = None
+            for first in range(0, size, self.chunk):
+                hidden, state = network(ids[:, first : min(first + self.chunk, size)], state)
+                yield _flat(hidden, torch.arange(len(ids)), torch.full((len(ids),), first))
+            return
+        # Windows overlap by half: every prediction but the first few of a row sees at least window / 2 tokens.
+        window = network.window or size
+        starts = [
+            (row, start)
+            for row, length in enumerate(lengths)
+            for start in range(0, max(1, int(length) - 1 - window // 2), max(1, window // 2))
+        ]
+        length, many = min(window, size), max(1, (1 << 15) // window)
+        padded = torch.nn.functional.pad(ids, (0, window))
+        for first in range(0, len(starts), many):
+            row, start = (torch.tensor(part) for part in zip(*starts[first : first + many], strict=True))
+            columns = (start[:, None] + torch.arange(length)).to(self.device)
+            hidden, _ = network(padded[row.to(self.device)[:, None], columns])
+            fresh = ((columns.cpu() >= start[:, None] + window // 2) | (start[:, None] == 0)) & (columns.cpu() < size)
+            flat, rows, cols = _flat(hidden, row, start)
+            yield flat[fresh.flatten()], rows[fresh.flatten()], cols[fresh.flatten()]
+
+    @torch.inference_mode()
+    def next_log_probs(self, prefixes: Batch) -> np.ndarray:
+        """float32 (B, V), nats: the distribution after each row's last token."""
+        network = self._fitted().eval()
+        rows = [row[:length] for row, length in zip(prefixes.ids, prefixes.lengths, strict=True)]
+        if network.window is not None:
+            rows = [row[-network.window :] for row in rows]
+        batch = Batch.of_prefixes(rows)
+        hidden, state, size = [], None, batch.ids.shape[1]
+        ids = torch.from_numpy(batch.ids).to(self.device)
+        for first in range(0, size, self.chunk if network.stateful else size):
+            part, state = network(ids[:, first : first + (self.chunk if network.stateful else size)], state)
+            hidden.append(part)
+        last = torch.cat(hidden, 1)[torch.arange(len(ids)), torch.from_numpy(batch.last())]
+        return network.log_softmax(last).cpu().numpy()
+
+    def save(self, directory: Path) -> None:
+        """Write ``model.json`` and ``weights.safetensors``."""
+        from safetensors.torch import save_file
+
+        directory = Path(directory)
+        weights = {name: value.detach().cpu().contiguous() for name, value in self._fitted().state_dict().items()}
+        directory.mkdir(parents=True, exist_ok=True)
+        with atomic(directory / WEIGHTS_FILE) as temporary:
+            save_file(weights, str(temporary))
+        write_model(directory, self, {"config": asdict(self.config)})
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """Read what ``save`` wrote. Raises ModelError where it is missing or damaged."""
+        from safetensors.torch import load_file
+
+        tokenizer, state = read_model(directory)
+        model = cls(cls.Config(**state["config"]))
+        model.tokenizer = tokenizer
+        network = model.build(len(tokenizer.vocabulary))
+        try:
+            network.load_state_dict(load_file(str(Path(directory) / WEIGHTS_FILE)))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            raise ModelError(f"The weights in {directory} are missing or damaged: {error}") from None
+        model._place(network)
+        return model
+
+
+def _flat(hidden: Tensor, rows: Tensor, starts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(B, T, E) -> (B T, E), and the row and column that each state belongs to."""
+    columns = starts[:, None] + torch.arange(hidden.shape[1])
+    row = rows[:, None].expand_as(columns)
+    return hidden.flatten(0, 1), row.flatten().to(hidden.device), columns.flatten().to(hidden.device)
