@@ -126,17 +126,20 @@ class GPT(NeuralModel):
     kind = "gpt"
     Config = GPTConfig
 
+    @property
+    def width(self) -> int | None:
+        return self.config.width
+
     def work(self, width: int) -> int:
         return 12 * width**2 * self.config.layers
 
-    def usual(self, fine: bool, width: int) -> dict[str, Any]:
-        width = self.config.width or width
+    def usual(self, fine: bool, width: int, passes: float) -> dict[str, Any]:
         heads = max((h for h in range(1, max(1, width // 64) + 1) if width % (2 * h) == 0), default=1)
         return {
             "width": width,
             "heads": heads,
             "sequence_length": 128 if fine else 64,
-            "dropout": 0.0,
+            "dropout": 0.0 if passes < 5 else 0.1 if passes < 12 else 0.2,
             "batch_size": 16,
             "optimizer": "adamw",
             "learning_rate": 3e-3,

@@ -91,6 +91,14 @@ def affordable_width(work: Callable[[int], int], train: Tokens, budget: Budget, 
     return max(fitting, default=WIDTHS[0])
 
 
+def expected_passes(work: int, train: Tokens, budget: Budget, device: torch.device) -> float:
+    """How often the text will be read within ``budget``, ``work`` being the multiply-adds of one event."""
+    if budget.epochs is not None:
+        return budget.epochs
+    operations = 6 * work * train.events  # forward, and backward to inputs and weights, two operations each
+    return RATES[device.type] * (budget.seconds or 600.0) / operations
+
+
 class NeuralModel(Trainable):
     """A family around a ``Network``: fit, score, keep. Subclasses say what it is made of and its usual settings."""
 
@@ -107,13 +115,21 @@ class NeuralModel(Trainable):
         self.device = resolve_device(self.config.device)
         self.network: Network | None = None
 
+    @property
+    @abstractmethod
+    def width(self) -> int | None:
+        """Width of the network, None while it is open."""
+
     @abstractmethod
     def work(self, width: int) -> int:
         """Multiply-adds of one event in a network of this width, the softmax aside."""
 
     @abstractmethod
-    def usual(self, fine: bool, width: int) -> dict[str, Any]:
-        """What open settings become. ``fine``: tokens are characters or bytes; ``width``: what is affordable."""
+    def usual(self, fine: bool, width: int, passes: float) -> dict[str, Any]:
+        """What open settings become.
+
+        ``fine``: tokens are characters or bytes; ``width``: the one in use; ``passes``: how often the text is read.
+        """
 
     @abstractmethod
     def build(self, vocabulary_size: int) -> Network:
@@ -122,7 +138,9 @@ class NeuralModel(Trainable):
     def sized(self, train: Tokens, budget: Budget) -> Any:
         """The configuration with every open choice made, for this text and budget."""
         fine = train.tokenizer.kind in ("char", "byte")
-        usual = self.usual(fine, affordable_width(self.work, train, budget, self.device))
+        width = self.width or affordable_width(self.work, train, budget, self.device)
+        work = self.work(width) + width * train.vocabulary_size
+        usual = self.usual(fine, width, expected_passes(work, train, budget, self.device))
         return replace(self.config, **{key: usual[key] for key in usual if getattr(self.config, key) is None})
 
     def plan(self) -> Plan:

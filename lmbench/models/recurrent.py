@@ -51,14 +51,18 @@ class LSTM(NeuralModel):
     kind = "lstm"
     Config = LSTMConfig
 
+    @property
+    def width(self) -> int | None:
+        return self.config.hidden
+
     def work(self, width: int) -> int:
         return 8 * width**2 * self.config.layers
 
-    def usual(self, fine: bool, width: int) -> dict[str, Any]:
+    def usual(self, fine: bool, width: int, passes: float) -> dict[str, Any]:
         optimizer = self.config.optimizer or ("adamw" if fine else "sgd")
         return {
             "hidden": width,
-            "dropout": 0.1 if fine else 0.2,
+            "dropout": 0.1 if passes < 6 else 0.2 if passes < 12 else 0.4,
             "batch_size": 32 if fine else 20,
             "sequence_length": 64 if fine else 35,
             "optimizer": optimizer,
