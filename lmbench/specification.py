@@ -29,7 +29,7 @@ def parse(text: str) -> tuple[str, dict[str, str]]:
     for part in parts:
         key, equals, value = part.partition("=")
         if not equals or not key:
-            raise UsageError(f"In '{text}', '{part}' is not key=value. Write for example {name}:seed=1.")
+            raise UsageError(f"In '{text}', '{part}' is not key=value. Write name:key=value:key=value.")
         if key in settings:
             raise UsageError(f"In '{text}', '{key}' is given twice.")
         settings[key] = value

@@ -35,6 +35,7 @@ def generate(
     from lmbench.cli.kept import load_one, note
     from lmbench.tasks.generation import generate as write
 
+    _check_text(prompt)
     model = load_one(directory)
     unknown = model.tokenizer.encode([prompt]).unknowns if prompt else 0
     if unknown:
@@ -43,3 +44,15 @@ def generate(
         model, prompt, count, temperature=temperature, top_k=top_k, top_p=top_p, max_tokens=max_tokens, seed=seed
     )
     click.echo(("\n\n" if any("\n" in text for text in texts) else "\n").join(texts))
+
+
+def _check_text(prompt: str) -> None:
+    """Raise UsageError where the shell handed over bytes that are no text: Python keeps them as lone surrogates."""
+    from lmbench.errors import UsageError
+
+    try:
+        prompt.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"The prompt is not valid UTF-8 from its character {error.start + 1} on. Write it in UTF-8."
+        ) from None

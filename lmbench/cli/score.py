@@ -42,28 +42,33 @@ class Row:
 def score(arguments: tuple[str, ...], per_token: bool, form: str) -> None:
     """Log probability (natural logarithm) of every line of FILE, or of standard input, as it comes in.
 
-    Each line is a sentence: its end is an event that counts. A line that is not UTF-8 is reported on
-    standard error with its number; the others go on, and the exit status is 2.
+    Each line is a sentence: its end is an event that counts. A line that no model can read (not UTF-8, </s> as
+    a word) is reported on standard error with its number; the others go on, and the exit status is 2.
 
     \b
     echo "the cat sat" | lmbench score results/run
     lmbench score results/run/models/gpt text.txt --per-token --format tsv
     """
     from lmbench.cli.kept import load_models, models_and_file, note, open_text
+    from lmbench.errors import CorpusError
 
     folders, name = models_and_file(arguments)
     models = load_models(folders)
+    tokenizers = [model.tokenizer for model in models.values()]
     totals = dict.fromkeys(models, (0.0, 0))
     bad, lines, width = 0, 0, max(map(len, models))
-    if form != "jsonl":
-        click.echo(_heading(form, per_token, width))
     with open_text(name) as file:
+        if form != "jsonl":
+            click.echo(_heading(form, per_token, width))
         for group in _lines(file):
             good = []
             for number, content in group:
                 try:
-                    good.append((number, _decode(content)))
-                except ValueError as error:
+                    text = _decode(content)
+                    for tokenizer in tokenizers:
+                        tokenizer.encode([text])
+                    good.append((number, text))
+                except (ValueError, CorpusError) as error:
                     bad += 1
                     note(f"line {number} of {'standard input' if name == '-' else name} is left out: {error}")
             lines += len(good)

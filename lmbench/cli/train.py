@@ -81,6 +81,9 @@ def _prepared(directory: Path, resume: bool) -> Path:
 
     if (directory / "model.json").exists():
         raise ResultsError(f"{directory} holds a trained model already. Name another folder with --out, or delete it.")
+    if (directory / "metrics.json").exists() or (directory / "models").is_dir():
+        # A model.json of its own would hide the models of the run from score, eval and rank.
+        raise ResultsError(f"{directory} holds a run of several models. Name another folder with --out.")
     if Checkpoints(directory / "checkpoint").path.exists() and not resume:
         raise ResultsError(
             f"{directory} holds a training that was cut off. Add --resume to go on with it, or delete the folder."

@@ -39,6 +39,12 @@ def test_train_overwrites_nothing(call: Call, corpus_file: Path, kept: Path) -> 
     assert "holds a trained model" in complaint(call("train", "uniform", "--corpus", corpus_file, "--out", kept))
 
 
+def test_train_hides_no_run(call: Call, corpus_file: Path) -> None:
+    call("run", "--models", "uniform", "--corpus", corpus_file, "--budget", "1steps", "--out", "out")
+    again = call("train", "ngram:order=2", "--corpus", corpus_file, "--out", "out")
+    assert "out holds a run of several models" in complaint(again)
+
+
 def test_train_refuses_what_cannot_be(call: Call, corpus_file: Path) -> None:
     assert "Did you mean 'lstm'?" in complaint(call("train", "lsmt", "--corpus", corpus_file, "--out", "x"))
     assert "--corpus" in complaint(call("train", "lstm", "--out", "x"))
@@ -113,6 +119,17 @@ def test_score_reports_bad_lines_and_goes_on(call: Call, kept: Path) -> None:
     assert [line.split("\t")[0] for line in result.stdout.splitlines()[1:]] == ["1", "4"]
     assert "line 2 of standard input is left out: byte 5 (0xff) is not UTF-8" in result.stderr
     assert "line 3 of standard input is left out: character 5 is NUL" in result.stderr
+
+
+def test_score_goes_on_after_a_line_that_holds_the_boundary(call: Call, kept: Path) -> None:
+    result = call("score", kept, "--format", "tsv", input="the cat sleeps\nthe </s> cat\nthe dog runs home\n")
+    assert result.exit_code == 2
+    assert [line.split("\t")[0] for line in result.stdout.splitlines()[1:]] == ["1", "3"]
+    assert "line 2 of standard input is left out: " in result.stderr
+
+
+def test_score_of_a_missing_file_writes_no_heading(call: Call, kept: Path) -> None:
+    assert "missing.txt cannot be read" in complaint(call("score", kept, "missing.txt"))
 
 
 def test_score_answers_line_by_line(kept: Path) -> None:
@@ -203,6 +220,7 @@ def test_generate_tells_what_it_does_not_know(call: Call, kept: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
+        (("--prompt", "the \udcff"), "character 5"),
         (("--temperature", "-1"), "temperature"),
         (("--top-p", "2"), "top_p"),
         (("--top-k", "0"), "top_k"),
