@@ -16,6 +16,7 @@ from lmbench.benchmark.recipe import Recipe
 from lmbench.benchmark.results import Key, Result, RunFolder
 from lmbench.corpus.loading import load_corpus
 from lmbench.corpus.text import Corpus, TokenizedCorpus
+from lmbench.corpus.tokenizers import Tokenizer
 from lmbench.errors import CorpusError, ModelError, ResultsError, UsageError
 from lmbench.models import registry
 from lmbench.models.base import LanguageModel, Trainable
@@ -112,6 +113,7 @@ def make_plan(recipe: Recipe, corpus: Corpus | None, check: Callable[[Recipe], N
     corpus = corpus or load_corpus(recipe.corpus, line=recipe.line, tokens=recipe.tokens)  # type: ignore[arg-type]
     sets, order, origin = _candidates(recipe, corpus, given)
     data = corpus.tokenize(recipe.tokenizer)
+    _check_candidates(given or (), data.tokenizer, recipe)
     source, notes = _source(data)
     if source is not None:
         jobs = [Job(SOURCE, None, SOURCE), *jobs]
@@ -164,6 +166,15 @@ def _candidates(
         return sets, "total", "minimal pairs of the corpus"
     # By token: a copy with a word less must not win by being short.
     return sets, "token", "held-out sentences and corrupted copies of them"
+
+
+def _check_candidates(given: Sequence[CandidateSet], tokenizer: Tokenizer, recipe: Recipe) -> None:
+    """Raise CorpusError, with the line, for a candidate that cannot be encoded: every model would fail on it."""
+    for candidates in given:
+        try:
+            tokenizer.encode(candidates.candidates)
+        except CorpusError as error:
+            raise CorpusError(f"{recipe.candidates}, line {candidates.line}: {error}") from None
 
 
 def _source(data: TokenizedCorpus) -> tuple[LanguageModel | None, tuple[str, ...]]:

@@ -55,6 +55,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         given = specification.split(self.models) if isinstance(self.models, str) else self.models
+        if not isinstance(given, (list, tuple)):
+            raise UsageError(f'models must be a list such as ["ngram", "lstm:hidden=256"], not {given!r}.')
         object.__setattr__(self, "models", tuple(given))
         object.__setattr__(self, "budget", str(self.budget))
         self._check_types()

@@ -70,6 +70,9 @@ def test_a_broken_file_is_told(tmp_path: Path) -> None:
     path.write_text('models = ["uniform"\nseed = 1', encoding="utf-8")
     with pytest.raises(UsageError, match=r"not TOML: .*line 2"):
         Recipe.read(path)
+    path.write_text("models = 5", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"models must be a list such as .* not 5"):
+        Recipe.read(path)
     path.write_text('models = ["uniform"]\ncorpsu = "english"', encoding="utf-8")
     with pytest.raises(UsageError, match="Did you mean 'corpus'"):
         Recipe.read(path)

@@ -139,6 +139,16 @@ def test_a_broken_line_of_candidates_is_named(call: Call, corpus_file: Path, tmp
     assert "line 2, column" in paragraph
 
 
+def test_a_candidate_that_holds_the_boundary_is_told_before_training(
+    call: Call, corpus_file: Path, tmp_path: Path
+) -> None:
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text('{"candidates": ["a b", "b a"]}\n{"candidates": ["a </s> b", "b"]}\n', encoding="utf-8")
+    paragraph = complaint(call("run", "--corpus", corpus_file, "--candidates", pairs, "--out", "out"))
+    assert "pairs.jsonl, line 2: " in paragraph
+    assert not (tmp_path / "out/metrics.json").exists()
+
+
 def test_an_output_folder_that_is_a_file(call: Call, corpus_file: Path, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("mine", encoding="utf-8")
     result = call("run", "--models", "uniform", "--corpus", corpus_file, "--out", "taken")
