@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from lmbench.corpus.describing import describe
+from lmbench.corpus.loading import load_corpus
 from lmbench.corpus.text import Corpus, Split
 
 
@@ -47,3 +50,9 @@ def test_it_can_be_read() -> None:
     assert "note       a note" in text
     assert "repeats of train" in text
     assert max(map(len, text.split("\n"))) <= 200
+
+
+def test_a_file_named_like_a_known_corpus_has_not_its_licence(tmp_path: Path) -> None:
+    (tmp_path / "zh.txt").write_text("我 的\n" * 20, encoding="utf-8")
+    described = describe(load_corpus(tmp_path / "zh.txt"))
+    assert (described.name, described.title, described.licence) == ("zh", "", "")
