@@ -92,6 +92,7 @@ def _rows(model: str, ranking: Ranking) -> Iterator[dict[str, Any]]:
 def _written(row: dict[str, Any], form: str) -> str:
     if form == "jsonl":
         return json.dumps(row, ensure_ascii=False)
+    row = {**row, "text": " ".join(row["text"].split())}  # white space in a candidate must break no row
     mark = {None: "", True: "right", False: "wrong"}[row["answer"]]
     if form == "tsv":
         shown = {**row, "answer": mark, "place": f"{row['place']:g}"}

@@ -193,6 +193,12 @@ def test_rank_plain_lists(call: Call, kept: Path) -> None:
     assert len(result.stdout.splitlines()) == 5
 
 
+def test_a_candidate_of_two_lines_is_one_row(call: Call, kept: Path, tmp_path: Path) -> None:
+    (tmp_path / "pairs.jsonl").write_text('{"candidates": ["the cat\\nsleeps", "the\\tdog"]}', encoding="utf-8")
+    rows = call("rank", kept, "pairs.jsonl", "--format", "tsv").stdout.splitlines()
+    assert [row.count("\t") for row in rows] == [7, 7, 7]
+
+
 def test_rank_refuses_broken_candidates(call: Call, kept: Path) -> None:
     assert "line 2, column 1" in complaint(call("rank", kept, input='{"candidates": ["a", "b"]}\n{"candidates": 7}\n'))
     assert "line 2" in complaint(call("rank", kept, input=b"a\n\xff\n"))
