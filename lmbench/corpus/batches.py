@@ -140,7 +140,7 @@ class TrainingRows:
         self.tokens, self.shuffled, self.seed = tokens, shuffled, seed
         self.length = min(sequence_length, tokens.events)
         if shuffled:
-            self.count = tokens.events // self.length
+            self.count = max(1, (tokens.events - self.length + 1) // self.length)  # room to begin anywhere
             self.size = min(batch_size, self.count)
             self.steps = self.count // self.size
         else:
@@ -155,5 +155,5 @@ class TrainingRows:
             return
         random = np.random.default_rng([self.seed, number])
         order = random.permutation(self.count)
-        offset = int(random.integers(self.tokens.events - self.count * self.length + 1))
+        offset = int(random.integers(min(self.length, self.tokens.events - self.count * self.length + 1)))
         yield from windows(self.tokens, self.length, self.size, order[first * self.size :], offset)

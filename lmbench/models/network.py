@@ -35,7 +35,6 @@ class _SoftmaxLoss(torch.autograd.Function):
     def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, precision: torch.dtype
     ) -> Tensor:
-        learn = any(ctx.needs_input_grad)
         w, b, h = weight.to(precision), bias.to(precision), hidden.to(precision)
         grad_hidden, grad_weight, grad_bias = torch.empty_like(h), torch.zeros_like(weight), torch.zeros_like(bias)
         loss = torch.zeros((), device=h.device)
@@ -44,13 +43,11 @@ class _SoftmaxLoss(torch.autograd.Function):
             block, wanted = h[first : first + size], targets[first : first + size]
             p = torch.softmax(nn.functional.linear(block, w, b), dim=1)
             loss -= p.gather(1, wanted[:, None]).float().clamp_min(1e-30).log().sum()
-            if learn:
-                grad_hidden[first : first + size] = p @ w - w[wanted]
-                grad_weight += p.t() @ block
-                grad_bias += p.sum(0)
-        if learn:
-            grad_weight.index_add_(0, targets, hidden, alpha=-1)
-            grad_bias -= torch.bincount(targets, minlength=len(bias))
+            grad_hidden[first : first + size] = p @ w - w[wanted]
+            grad_weight += p.t() @ block
+            grad_bias += p.sum(0)
+        grad_weight.index_add_(0, targets, hidden, alpha=-1)
+        grad_bias -= torch.bincount(targets, minlength=len(bias))
         ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
         ctx.dtype = hidden.dtype
         return loss / len(targets)
@@ -108,6 +105,8 @@ class Network(nn.Module, ABC):
         """int64 (B, L + 1) -> mean loss, nats per event, and the detached state."""
         hidden, state = self(rows[:, :-1], state)
         flat, targets = hidden.flatten(0, 1), rows[:, 1:].flatten()
+        if not torch.is_grad_enabled():  # validation: the full softmax, as in scoring
+            return -self.log_probs_of(flat, targets).mean(), _detached(state)
         return _SoftmaxLoss.apply(flat, self.embedding.weight, self.bias, targets, self.precision), _detached(state)
 
     def log_softmax(self, hidden: Tensor) -> Tensor:

@@ -70,6 +70,8 @@ class NetworkConfig:
         resolve_precision(self.precision, torch.device("cpu"))
 
 
+EVENTS_PER_STEP = 1000
+"""Roughly, with the usual batch sizes and sequence lengths."""
 WIDTHS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 640, 768, 1024)
 RATES = {"cpu": 1.7e11, "cuda": 2e13, "mps": 1e12}
 """Floating-point operations a second that training reaches, in round numbers: two cores, one card."""
@@ -95,6 +97,8 @@ def expected_passes(work: int, train: Tokens, budget: Budget, device: torch.devi
     """How often the text will be read within ``budget``, ``work`` being the multiply-adds of one event."""
     if budget.epochs is not None:
         return budget.epochs
+    if budget.steps is not None:
+        return budget.steps * EVENTS_PER_STEP / train.events
     operations = 6 * work * train.events  # forward, and backward to inputs and weights, two operations each
     return RATES[device.type] * (budget.seconds or 600.0) / operations
 
@@ -224,10 +228,11 @@ class NeuralModel(Trainable):
             return
         # Windows overlap by half: every prediction but the first few of a row sees at least window / 2 tokens.
         window = network.window or size
+        overlap, stride = _overlap(window)
         starts = [
             (row, start)
             for row, length in enumerate(lengths)
-            for start in range(0, max(1, int(length) - 1 - window // 2), max(1, window // 2))
+            for start in range(0, max(1, int(length) - 1 - overlap), stride)
         ]
         length, many = min(window, size), max(1, (1 << 15) // window)
         padded = torch.nn.functional.pad(ids, (0, window))
@@ -235,7 +240,8 @@ class NeuralModel(Trainable):
             row, start = (torch.tensor(part) for part in zip(*starts[first : first + many], strict=True))
             columns = (start[:, None] + torch.arange(length)).to(self.device)
             hidden, _ = network(padded[row.to(self.device)[:, None], columns])
-            fresh = ((columns.cpu() >= start[:, None] + window // 2) | (start[:, None] == 0)) & (columns.cpu() < size)
+            places = columns.cpu()
+            fresh = ((places >= start[:, None] + overlap) | (start[:, None] == 0)) & (places < size)
             flat, rows, cols = _flat(hidden, row, start)
             yield flat[fresh.flatten()], rows[fresh.flatten()], cols[fresh.flatten()]
 
@@ -244,8 +250,9 @@ class NeuralModel(Trainable):
         """float32 (B, V), nats: the distribution after each row's last token."""
         network = self._fitted().eval()
         rows = [row[:length] for row, length in zip(prefixes.ids, prefixes.lengths, strict=True)]
-        if network.window is not None:
-            rows = [row[-network.window :] for row in rows]
+        if network.window is not None:  # the window in which log_probs would predict the next token
+            overlap, stride = _overlap(network.window)
+            rows = [row[max(0, (len(row) - 1 - overlap) // stride) * stride :] for row in rows]
         batch = Batch.of_prefixes(rows)
         hidden, state, size = [], None, batch.ids.shape[1]
         ids = torch.from_numpy(batch.ids).to(self.device)
@@ -272,15 +279,20 @@ class NeuralModel(Trainable):
         from safetensors.torch import load_file
 
         tokenizer, state = read_model(directory)
-        model = cls(cls.Config(**state["config"]))
-        model.tokenizer = tokenizer
-        network = model.build(len(tokenizer.vocabulary))
         try:
+            model = cls(cls.Config(**{**state["config"], "device": "auto"}))  # where it is used, not where it learned
+            model.tokenizer = tokenizer
+            network = model.build(len(tokenizer.vocabulary))
             network.load_state_dict(load_file(str(Path(directory) / WEIGHTS_FILE)))
-        except (OSError, SafetensorError, RuntimeError) as error:
+        except (OSError, SafetensorError, RuntimeError, TypeError, KeyError) as error:
             raise ModelError(f"The weights in {directory} are missing or damaged: {error}") from None
         model._place(network)
         return model
+
+
+def _overlap(window: int) -> tuple[int, int]:
+    """Tokens that one window shares with the next, and how far it moves on."""
+    return window // 2, window - window // 2
 
 
 def _flat(hidden: Tensor, rows: Tensor, starts: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -184,7 +184,8 @@ def rank(
 
     ``sets``: candidate sets, or simply the sentences of one set. ``by``: ``total`` or ``token`` log probability
     (see the module docstring). ``line``: what a line was to the model in training; where it was mere text, a
-    candidate is given the newlines that stood around it there. Raises UsageError where there is nothing to rank.
+    candidate is given the newlines that stood around it there, and its boundary is not counted. Raises UsageError
+    where there is nothing to rank.
 
     ``rank(model, ["the dogs bark", "the dogs barks"]).ordered(0)[0].text``
     """
@@ -198,9 +199,13 @@ def rank(
     texts = [" ".join(candidate.split()) for s in chosen for candidate in s.candidates]
     documents = tuple(texts if line == "sentence" else [f"\n{text}\n" for text in texts])
     scores = score(model, Split("candidates", documents, line), context="sentence", batch_size=batch_size)
-    starts = np.concatenate(([0], scores.tokens.ends[:-1]))
+    ends = scores.tokens.ends
+    starts = np.concatenate(([0], ends[:-1]))
     log_probs = -np.add.reduceat(scores.token_nats, starts)  # a long candidate may be several segments
-    return Ranking(chosen, log_probs, scores.tokens.ends - starts, by)
+    events = ends - starts
+    if line == "text":  # a document's end was seen a few times in training: its probability here is noise
+        log_probs, events = log_probs + scores.token_nats[ends - 1], events - 1
+    return Ranking(chosen, log_probs, events, by)
 
 
 def _standing(values: np.ndarray, answer: int) -> tuple[int, int]:

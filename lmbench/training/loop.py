@@ -7,6 +7,7 @@ update), *predict* (validation; the best weights are kept).
 
 from __future__ import annotations
 
+import hashlib
 import math
 import threading
 import time
@@ -100,7 +101,7 @@ def train(
         with deferred_interrupt() as interrupted:
             return _Training(network, train_tokens, valid_tokens, plan, budget, progress, checkpoints).run(interrupted)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
+        if type(error) is RuntimeError and "can't allocate memory" not in str(error):
             raise
         raise TrainingError(
             f"Memory ran out in training with batch_size={plan.batch_size} and sequence_length="
@@ -132,6 +133,12 @@ class _Training:
         self.state: Any = None
         self.curve: list[CurvePoint] = []
         self.best: dict[str, Tensor] = {}
+        self.settings = {
+            "plan": asdict(plan),
+            "budget": str(budget),
+            "text": hashlib.sha256(train_tokens.ids.tobytes() + valid_tokens.ids.tobytes()).hexdigest(),
+            "shapes": {name: list(value.shape) for name, value in network.state_dict().items()},
+        }
         self.best_loss, self.worse, self.tokens = math.inf, 0, 0
         self.since_validation: list[Tensor] = []
 
@@ -141,7 +148,7 @@ class _Training:
         kept = time.perf_counter()
         stopped = "budget"
         self.network.train()
-        ended = False
+        ended = bool(self.best) and self.clock.fraction() >= 1.0  # cut off between its last step and its report
         while not ended and stopped == "budget":
             epoch, first = divmod(self.clock.step, self.data.steps)
             if first == 0:
@@ -264,7 +271,7 @@ class _Training:
     def _facts(self) -> dict[str, Any]:
         clock = self.clock
         return {
-            "plan": asdict(self.plan),
+            "settings": self.settings,
             "clock": {name: getattr(clock, name) for name in ("seconds", "step", "reserve", "validating")},
             "curve": [asdict(point) for point in self.curve],
             "best_loss": self.best_loss if self.best else None,
@@ -279,10 +286,11 @@ class _Training:
         if kept is None:
             return
         tensors, facts = kept
-        if facts["plan"] != asdict(self.plan):
+        other = [name for name in self.settings if facts.get("settings", {}).get(name) != self.settings[name]]
+        if other:
             raise UsageError(
-                f"{self.checkpoints.directory if self.checkpoints else ''} holds the state of a training with other "
-                "settings. Give the same settings to go on, or delete the folder to start anew."
+                f"{self.checkpoints.directory if self.checkpoints else ''} holds the state of a training with another "
+                f"{' and another '.join(other)}. Ask for the same to go on, or delete the folder to start anew."
             )
         self.network.load_state_dict(_under(tensors, "model."))
         self.best = {name: value.to(self.device) for name, value in _under(tensors, "best.").items()}

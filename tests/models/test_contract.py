@@ -146,6 +146,18 @@ def test_a_row_longer_than_any_window_is_scored_whole(models, name):
     np.testing.assert_allclose(values[:16], models[name].log_probs(Batch.of([row[:16]]))[0], atol=1e-5)
 
 
+@pytest.mark.parametrize("window", [7, 16])
+def test_beyond_its_window_gpt_still_agrees_with_itself(corpus, window):
+    tokens = corpus.tokenize("word")
+    model = create(f"gpt:width=16:heads=2:layers=1:sequence_length={window}:batch_size=4:device=cpu")
+    model.fit(tokens.train, tokens.valid, Budget(steps=5))
+    row = np.concatenate(([0], np.random.default_rng(3).integers(1, 8, 3 * window), [0]))
+    values = model.log_probs(Batch.of([row]))[0, 1:]
+    following = model.next_log_probs(Batch.of_prefixes([row[:length] for length in range(1, len(row))]))
+    np.testing.assert_allclose(values, following[np.arange(len(row) - 1), row[1:]], atol=1e-5)
+    np.testing.assert_allclose(model.log_probs(Batch.of([row[:9], row]))[1, 1:], values, atol=1e-5)
+
+
 def test_a_uniform_model_has_perplexity_exactly_v(models, corpus):
     result = score(models["uniform"], corpus)
     assert np.exp(result.nats.sum() / result.events.sum()) == pytest.approx(

@@ -99,8 +99,8 @@ def test_lines_of_mere_text_keep_their_newlines() -> None:
     model = Bigram("a", np.full((3, 3), 1 / 3))
     long = " ".join("a" * 1500)
     ranking = rank(model, [CandidateSet((long, "a"), 1)], line="text")
-    assert ranking.events.tolist() == [1501, 2]
-    assert ranking.log_probs == pytest.approx([-1501 * math.log(3), -2 * math.log(3)])
+    assert ranking.events.tolist() == [1500, 1]  # the boundary after each is no event here
+    assert ranking.log_probs == pytest.approx([-1500 * math.log(3), -math.log(3)])
 
 
 def test_summary_has_both_orders() -> None:

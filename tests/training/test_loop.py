@@ -63,8 +63,19 @@ def test_an_interrupted_training_goes_on_to_the_same_numbers(tokens, tmp_path, s
 def test_other_settings_than_the_kept_ones_are_refused(tokens, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         create(LSTM).fit(*tokens, Budget(steps=90), Interrupt(20), Checkpoints(tmp_path))
-    with pytest.raises(UsageError, match="other settings"):
+    with pytest.raises(UsageError, match="another plan"):
         create(LSTM + ":clip=1").fit(*tokens, Budget(steps=90), None, Checkpoints(tmp_path))
+
+
+def test_other_text_or_another_network_than_the_kept_one_is_refused(tokens, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        create(LSTM).fit(*tokens, Budget(steps=90), Interrupt(20), Checkpoints(tmp_path))
+    with pytest.raises(UsageError, match="another text"):
+        create(LSTM).fit(tokens[1], tokens[1], Budget(steps=90), None, Checkpoints(tmp_path))
+    with pytest.raises(UsageError, match="another shapes"):
+        create(LSTM.replace("hidden=8", "hidden=12")).fit(*tokens, Budget(steps=90), None, Checkpoints(tmp_path))
+    with pytest.raises(UsageError, match="another budget"):
+        create(LSTM).fit(*tokens, Budget(steps=80), None, Checkpoints(tmp_path))
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):

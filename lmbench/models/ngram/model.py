@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -82,7 +82,7 @@ class NGram(Trainable):
         """Take the vocabulary over; returns the order, which may depend on it."""
         small = tokenizer.kind in ("char", "byte")
         order = self.config.order or (DEFAULT_CHARACTER_ORDER if small else DEFAULT_ORDER)
-        self.tokenizer, self.max_context = tokenizer, order - 1
+        self.tokenizer, self.max_context, self.config = tokenizer, order - 1, replace(self.config, order=order)
         return order
 
     @property
@@ -143,9 +143,10 @@ class NGram(Trainable):
             if k > 1:  # the keys of order 1 are the types themselves
                 arrays[f"keys.{k}"] = grams.keys
             arrays[f"log_probs.{k}"], arrays[f"log_backoffs.{k}"] = grams.log_probs, grams.log_backoffs
-        write_model(directory, self, {"config": asdict(self.config), "orders": len(self.table.orders)})
+        directory.mkdir(parents=True, exist_ok=True)
         with atomic(directory / ARRAYS_FILE) as temporary:
             save_file(arrays, str(temporary))
+        write_model(directory, self, {"config": asdict(self.config), "orders": len(self.table.orders)})
 
     @classmethod
     def load(cls, directory: Path) -> Self:
