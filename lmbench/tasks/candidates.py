@@ -16,6 +16,7 @@ The benchmark of linguistic minimal pairs (BLiMP) is read as it is: ``sentence_g
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -132,6 +133,9 @@ def _from_json(content: Any, line: int) -> CandidateSet:
     if not isinstance(candidates, list):
         found = _kind(candidates) if "candidates" in content else "nothing of that name"
         raise UsageError(f'"candidates" must be a list of sentences, here is {found}')
+    if "answer" not in content:  # other keys may stand there, but a misspelt answer must not vanish
+        for key in difflib.get_close_matches("answer", content, n=1, cutoff=0.75):
+            raise UsageError(f'"{key}" is no key. Did you mean "answer"?')
     if answer is not None and (isinstance(answer, bool) or not isinstance(answer, int)):
         raise UsageError(f'"answer" must be the index of the right candidate (from 0), not {answer!r}')
     phenomenon = content.get("phenomenon", "")

@@ -58,6 +58,7 @@ GOOD = '{"candidates": ["a", "b"]}\n'
         ('{"candidates": ["a", "b"], "answer": -1}', 1, "numbered 0 to 1"),
         ('{"candidates": ["a", "b"], "answer": true}', 1, "index of the right"),
         ('{"candidates": ["a", "b"], "answer": "a"}', 1, "index of the right"),
+        ('{"candidates": ["a", "b"], "anser": 1}', 1, 'Did you mean "answer"'),
         ('{"candidates": ["a", "b"], "phenomenon": 7}', 1, "a number"),
     ],
 )
