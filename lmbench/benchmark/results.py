@@ -148,7 +148,7 @@ class RunFolder:
     def _read_metrics(self) -> dict[str, Any]:
         try:
             content = json.loads(self.metrics.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise ResultsError(
                 f"{self.path} is not the folder of a run: it holds no metrics.json. "
                 "Name a folder that lmbench run wrote."

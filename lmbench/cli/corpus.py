@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     from lmbench.corpus.text import Line
 
 
-@click.group()
-def corpus() -> None:
+@click.group(invoke_without_command=True)
+@click.pass_context
+def corpus(context: click.Context) -> None:
     """List, show and obtain corpora.
 
     Folders named in LMBENCH_DATA are looked through for NAME/ first, then the cache (LMBENCH_CACHE, or
     ~/.cache/lmbench).
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 @corpus.command("list")

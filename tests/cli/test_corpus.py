@@ -31,6 +31,13 @@ def test_show_describes_a_text(call: Call, corpus_file: Path) -> None:
     assert "the cat" in result.stdout
 
 
+def test_nothing_asked_is_answered_with_help(call: Call) -> None:
+    result = call("corpus")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Usage: ")
+    assert result.stdout.count("\n") > 5
+
+
 def test_show_names_the_nearest(call: Call) -> None:
     assert "Did you mean 'english'?" in complaint(call("corpus", "show", "engilsh"))
 

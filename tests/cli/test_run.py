@@ -54,6 +54,11 @@ def test_a_report_is_rebuilt_from_disk(call: Call, corpus_file: Path, tmp_path: 
     assert "is not the folder of a run" in complaint(call("report", "nowhere"))
 
 
+def test_a_report_of_what_is_no_run_is_refused(call: Call, corpus_file: Path, tmp_path: Path) -> None:
+    assert "is not the folder of a run" in complaint(call("report", corpus_file))
+    assert "is not the folder of a run" in complaint(call("report", tmp_path))
+
+
 def test_a_recipe_file_and_options_that_go_before_it(call: Call, corpus_file: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "mine.toml"
     recipe.write_text(f'models = ["uniform", "ngram:order=2"]\ncorpus = "{corpus_file}"\nbudget = "1steps"\n', "utf-8")
