@@ -82,12 +82,12 @@ def affordable_width(work: Callable[[int], int], train: Tokens, budget: Budget, 
 
     ``work``: width -> multiply-adds of one event, the softmax aside. Compute-optimal training spends operations
     C in equal parts on a larger network and on more text (Hoffmann et al. 2022): multiply-adds an event grow
-    with the square root of C. The factor, 0.33, fits what was best on validation of Penn Treebank words (width 256
+    with the square root of C. The factor, 0.35, fits what was best on validation of Penn Treebank words (width 256
     after 420 s on two cores) and Shakespeare's characters (384 after 150 s). A budget in steps or epochs is taken for
     ten minutes; no network is wider than 640 on less than 5 million events, which it would only learn by heart.
     """
     seconds = budget.seconds or 600.0
-    ideal = 0.33 * (RATES[device.type] * seconds) ** 0.5
+    ideal = 0.35 * (RATES[device.type] * seconds) ** 0.5
     widest = 640 if train.events < 5_000_000 else WIDTHS[-1]
     fitting = [w for w in WIDTHS if w <= widest and work(w) + w * train.vocabulary_size <= 1.1 * ideal]
     return max(fitting, default=WIDTHS[0])
