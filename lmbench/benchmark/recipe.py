@@ -34,8 +34,9 @@ class Recipe:
     """Specifications in the order in which they run; also one comma-separated text."""
     corpus: str = "english"
     """A catalog name, or the path of a file or folder."""
-    tokenizer: str = "word"
-    """word, char, byte or bpe, with settings: ``bpe:size=8000``."""
+    tokenizer: str | None = None
+    """word, char, byte or bpe, with settings: ``bpe:size=8000``; by default that of the corpus' published figures, or
+    word."""
     budget: str = "60s"
     """Training of each model: seconds, steps or epochs (``60s``, ``2000steps``, ``5epochs``)."""
     seeds: int = 1
@@ -61,7 +62,7 @@ class Recipe:
         object.__setattr__(self, "budget", str(self.budget))
         self._check_types()
         self._check_models()
-        name, settings = specification.parse(self.tokenizer)
+        name, settings = specification.parse(self.tokenizer or "word")
         if name not in TOKENIZERS:
             raise unknown_name("tokenizer", name, TOKENIZERS)
         specification.configure(name, TOKENIZERS[name].Config, settings)

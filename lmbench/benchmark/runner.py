@@ -155,7 +155,7 @@ class _Run:
             model, report = self._train(job)
             model.save(directory)
             spec = specification.describe(model.kind, model.config) if hasattr(model, "config") else model.kind
-            facts = {"specification": spec, "peak_memory_mib": peak.read(), "report": report}
+            facts = {"specification": spec, "peak_memory_mib": peak.read(), "text": self._text(), "report": report}
             facts["peak_device_memory_mib"] = peak.device_mib
             write_json(path, facts)
             Checkpoints(directory).clear()
@@ -207,6 +207,11 @@ class _Run:
             if step not in self.journal.steps:
                 self.journal.step(step, detail)
 
+    def _text(self) -> str:
+        """What a model was trained on: checksums of the corpus and of the vocabulary."""
+        data = self.plan.data
+        return f"{data.corpus.sha256}:{data.tokenizer.vocabulary.sha256}"
+
     def _kept(self, job: Job) -> tuple[LanguageModel, dict[str, Any]] | None:
         """A model that was trained to its end before the run was cut off, and its fit.json."""
         path = self.folder.fit(job.folder)
@@ -215,6 +220,8 @@ class _Run:
         try:
             facts = json.loads(path.read_text(encoding="utf-8"))
             _ = facts["report"], facts["specification"]
+            if facts["text"] != self._text():
+                raise ModelError("it was trained on other text")
             return registry.load(path.parent), facts
         except (ModelError, OSError, ValueError, KeyError, TypeError) as error:
             self.journal.note(f"the model kept in {path.parent} cannot be read and is trained again: {error}")

@@ -53,12 +53,11 @@ def list_corpora() -> None:
 @line_option
 def show(name: str, tokenizer: str | None, tokens: int | None, line: Line | None) -> None:
     """Sizes, vocabulary, share of unknown words and a sample of the corpus called NAME, or at a path."""
-    from lmbench.cli.options import usual_tokenizer
     from lmbench.corpus.describing import describe
     from lmbench.corpus.loading import load_corpus
 
     text = load_corpus(name, tokens=tokens, line=line)
-    click.echo(str(describe(text, tokenizer or usual_tokenizer(text))))
+    click.echo(str(describe(text, tokenizer or text.unit)))
 
 
 @corpus.command()

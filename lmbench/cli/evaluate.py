@@ -55,22 +55,26 @@ def evaluate(
 
     text = open_corpus(corpus, tokens, line)
     text.split(split)  # a wrong name is told before the models are loaded
-    rows, seen = [], set()
+    tables: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for name, model in load_models(directories).items():
         note(f"{name}: scoring {split} of {text.name}")
         started = time.perf_counter()
         scores = score(model, text, split, context=None if context == "auto" else context)
-        rows.append(_row(name, model, scores, time.perf_counter() - started))
-        seen.add(scores.signature.comparable)
-    rows.sort(key=lambda row: row["perplexity"] or float("inf"))
-    signatures = [(row["model"], row.pop("signature")) for row in rows] if form != "csv" else []
-    print_rows(rows, form)
-    for name, signature in signatures:
-        click.echo(f"{name}  {signature}")
-    if len(seen) > 1:
+        row = _row(name, model, scores, time.perf_counter() - started)
+        tables.setdefault(scores.signature.comparable, []).append(row)
+    for rows in tables.values():
+        rows.sort(key=lambda row: row["perplexity"] or float("inf"))
+    if form == "csv":
+        print_rows([row for rows in tables.values() for row in rows], form)
+    for rows in tables.values() if form != "csv" else ():
+        signatures = [(row["model"], row.pop("signature")) for row in rows]
+        print_rows(rows, form)
+        for name, signature in signatures:
+            click.echo(f"{name}  {signature}")
+    if len(tables) > 1:
         note(
-            "These models do not predict the same events (see the signatures), so their perplexities cannot be "
-            "compared; bits per character or byte can, where they are shown."
+            "These models do not predict the same events (see the signatures), so they stand in tables of their own: "
+            "perplexities cannot be compared between these; bits per character or byte can, where they are shown."
         )
 
 

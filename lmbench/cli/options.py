@@ -45,11 +45,3 @@ def open_corpus(name: str, tokens: int | None = None, line: Line | None = None) 
     for text in corpus.notes:
         note(f"{corpus.name}: {text}")
     return corpus
-
-
-def usual_tokenizer(corpus: Corpus) -> str:
-    """The tokenizer with which the figures of ``corpus`` are published, ``word`` for any other text."""
-    from lmbench.corpus import catalog
-
-    entry = catalog.find(corpus.name)
-    return entry.unit if entry else "word"

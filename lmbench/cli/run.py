@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from pathlib import Path
@@ -71,7 +72,6 @@ def run(recipe_file: str | None, out: str | None, resume: bool, form: str, **giv
 def _recipe(recipe_file: str | None, resumed: str | None, given: dict[str, Any]) -> Recipe:
     """What to run: the options that were given, over the recipe file or that of the resumed run, over the defaults."""
     from lmbench.benchmark.recipe import Recipe
-    from lmbench.corpus import catalog
 
     chosen = {name: value for name, value in given.items() if value is not None}
     if chosen.get("context") == "auto":
@@ -81,9 +81,6 @@ def _recipe(recipe_file: str | None, resumed: str | None, given: dict[str, Any])
         recipe_file = str(kept)
     if recipe_file is not None:
         return dataclasses.replace(Recipe.read(recipe_file), **chosen)
-    entry = catalog.find(chosen.get("corpus", catalog.DEFAULT))
-    if entry is not None:
-        chosen.setdefault("tokenizer", entry.unit)
     return Recipe(**{"models": MODELS, **chosen})
 
 
@@ -106,12 +103,13 @@ def _folder(recipe: Recipe, out: str | None, resume: bool) -> Path:
 def _last_run(recipe: Recipe) -> Path:
     """The youngest folder in results/ that holds a run of ``recipe``."""
     from lmbench.benchmark.recipe import Recipe
-    from lmbench.errors import UsageError
+    from lmbench.errors import LmbenchError, UsageError
 
     kept = sorted(RESULTS.glob("*/recipe.toml"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in kept:
-        if Recipe.read(path) == recipe:
-            return path.parent
+        with contextlib.suppress(LmbenchError):  # the recipe of another version, or of a model that is no more
+            if Recipe.read(path) == recipe:
+                return path.parent
     raise UsageError(
         f"There is no run of this recipe in {RESULTS.resolve()} to go on with. Name its folder: --out DIR --resume."
     )

@@ -11,6 +11,7 @@ from lmbench.cli.options import corpus_option, device_option, line_option, token
 
 if TYPE_CHECKING:
     from lmbench.corpus.text import Line
+    from lmbench.scoring.scorer import Scores
 
 
 @click.command()
@@ -47,19 +48,20 @@ def train(
     lmbench train lstm:hidden=256 --corpus my.txt --tokenizer char --budget 10m --out models/lstm
     """
     from lmbench.cli.kept import note
-    from lmbench.cli.options import open_corpus, usual_tokenizer
+    from lmbench.cli.options import open_corpus
     from lmbench.cli.progress import Display, command_again
     from lmbench.cli.tables import print_rows
     from lmbench.models import registry
+    from lmbench.scoring.scorer import score
     from lmbench.training.budget import Budget
     from lmbench.training.checkpoints import Checkpoints, write_json
 
     limit = Budget.parse(budget)
     trained = registry.create(model, {"seed": seed, "device": device})
     directory = _prepared(Path(out), resume)
-    checkpoints = Checkpoints(directory / "checkpoint")
+    checkpoints = Checkpoints(directory)
     text = open_corpus(corpus, tokens, line)
-    data = text.tokenize(tokenizer or usual_tokenizer(text))
+    data = text.tokenize(tokenizer)
     try:
         with Display(trained.kind) as display:
             report = trained.fit(data.train, data.valid, limit, display, checkpoints)
@@ -68,7 +70,9 @@ def train(
     trained.save(directory)
     checkpoints.clear()
     write_json(directory / "training.json", {"model": model, "corpus": corpus, "budget": budget, **report.to_dict()})
-    print_rows([_row(model, trained, report)])
+    valid = score(trained, text, "valid")
+    print_rows([_row(model, trained, report, valid)])
+    click.echo(f"{model}  {valid.signature}")
     for remark in report.notes:
         note(remark)
     note(f"Kept in {directory}")
@@ -84,7 +88,7 @@ def _prepared(directory: Path, resume: bool) -> Path:
     if (directory / "metrics.json").exists() or (directory / "models").is_dir():
         # A model.json of its own would hide the models of the run from score, eval and rank.
         raise ResultsError(f"{directory} holds a run of several models. Name another folder with --out.")
-    if Checkpoints(directory / "checkpoint").path.exists() and not resume:
+    if Checkpoints(directory).path.exists() and not resume:
         raise ResultsError(
             f"{directory} holds a training that was cut off. Add --resume to go on with it, or delete the folder."
         )
@@ -106,13 +110,12 @@ def _interrupted(checkpoints: Any, again: str) -> str:
     return f"Interrupted. The state of the training is kept in {checkpoints.path}. Go on with: {again}"
 
 
-def _row(specification: str, model: Any, report: Any) -> dict[str, Any]:
-    from lmbench.scoring.metrics import exp
+def _row(specification: str, model: Any, report: Any, valid: Scores) -> dict[str, Any]:
+    from lmbench.scoring.metrics import perplexity
 
-    normalized = report.valid_loss is not None and model.normalized
     return {
         "model": specification,
-        "valid_perplexity": exp(report.valid_loss) if normalized else None,
+        "valid_perplexity": perplexity(valid),
         "parameters": model.parameters,
         "steps": report.steps or None,
         "epochs": report.epochs,

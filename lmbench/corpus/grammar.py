@@ -6,6 +6,7 @@ sampled is kept under ``$LMBENCH_CACHE`` (by default ``~/.cache/lmbench``), by g
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -93,12 +94,18 @@ def _sample(grammar: Grammar, tokens: int, seed: int) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """What was kept, or None where nothing was, or nothing that can be read: it is made again then."""
+    """What was kept, or None where nothing was, or where its checksum is wrong: it is made again then."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return content if isinstance(content, dict) and content.keys() == {*SPLITS, "pairs"} else None
+    if not isinstance(content, dict) or content.pop("sha256", None) != _checksum(content):
+        return None
+    return content
+
+
+def _checksum(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
@@ -108,7 +115,7 @@ def _write(path: Path, content: dict[str, Any]) -> None:
         handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(content, file, ensure_ascii=False)
+                json.dump({**content, "sha256": _checksum(content)}, file, ensure_ascii=False)
             os.replace(name, path)
         except OSError:
             Path(name).unlink(missing_ok=True)

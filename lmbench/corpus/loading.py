@@ -184,6 +184,7 @@ def _load(plan: _Plan) -> Corpus:
         language=plan.entry.language if plan.entry else _language(train),
         origin=f"{plan.entry.origin}; {plan.path}" if plan.entry else str(plan.path),
         notes=tuple(notes),
+        unit=plan.entry.unit if plan.entry else "word",
     )
 
 
@@ -245,7 +246,11 @@ def _checksum_notes(plan: _Plan, groups: Mapping[str, Sequence[Path]]) -> Iterab
     """A warning for each file that is not the one its figures were published on."""
     if plan.entry is None:
         return
-    for path in (path for files in groups.values() for path in files):
+    found = [path for files in groups.values() for path in files]
+    if plan.entry.files and not any(path.name in plan.entry.files for path in found):
+        names = ", ".join(plan.entry.files)
+        yield f"none of its files has the name of a published one ({names}): figures may not compare."
+    for path in found:
         expected = plan.entry.files.get(path.name)
         if expected and _sha256(path) != expected:
             yield f"{path.name} differs from the published one (SHA-256 {expected[:12]}...): figures may not compare."

@@ -46,7 +46,8 @@ class Corpus:
 
     ``name``: short name for tables. ``language``: ``en``, ``zh`` ... or empty. ``origin``: where the text was
     found, in words. ``grammar``: the source itself, where the corpus was sampled from one; ``pairs``: minimal
-    pairs that belong to it. ``notes``: what the reader should know (lines dropped, splits chosen ...).
+    pairs that belong to it. ``notes``: what the reader should know (lines dropped, splits chosen ...). ``unit``: the
+    tokenizer with which its figures are published.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Corpus:
     grammar: Grammar | None = field(default=None, repr=False)
     pairs: tuple[MinimalPair, ...] = field(default=(), repr=False)
     notes: tuple[str, ...] = ()
+    unit: str = "word"
 
     @property
     def line(self) -> Line:
@@ -84,11 +86,11 @@ class Corpus:
                 digest.update(document.encode())
         return digest.hexdigest()
 
-    def tokenize(self, spec: str | Tokenizer = "word") -> TokenizedCorpus:
-        """Train the tokenizer that ``spec`` names on the training split, or use the one given."""
-        if not isinstance(spec, str):
+    def tokenize(self, spec: str | Tokenizer | None = None) -> TokenizedCorpus:
+        """Train the tokenizer that ``spec`` names on the training split, or use the one given; by default ``unit``."""
+        if isinstance(spec, Tokenizer):
             return TokenizedCorpus(self, spec)
-        return TokenizedCorpus(self, *train_and_encode(spec, self.train.units))
+        return TokenizedCorpus(self, *train_and_encode(spec or self.unit, self.train.units))
 
 
 @dataclass(frozen=True)

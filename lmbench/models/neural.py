@@ -17,10 +17,11 @@ from lmbench.corpus.batches import Batch, Tokens
 from lmbench.errors import ModelError, UsageError
 from lmbench.models.base import Trainable, read_model, write_model
 from lmbench.models.network import Network
+from lmbench.training import loop
 from lmbench.training.budget import Budget, FitReport, Progress, Silent
 from lmbench.training.checkpoints import Checkpoints, atomic
 from lmbench.training.devices import resolve_device, resolve_precision
-from lmbench.training.loop import Plan, train
+from lmbench.training.loop import Plan, enough_memory
 from lmbench.training.optimizers import OptimizerName, ScheduleName
 
 WEIGHTS_FILE = "weights.safetensors"
@@ -167,29 +168,43 @@ class NeuralModel(Trainable):
 
     def fit(
         self,
-        train_tokens: Tokens,
+        train: Tokens,
         valid: Tokens,
         budget: Budget | None = None,
         progress: Progress | None = None,
         checkpoints: Checkpoints | None = None,
     ) -> FitReport:
-        """Train by gradient descent; see ``training.loop``. The budget is 60 seconds unless given."""
+        """Train by gradient descent; see ``training.loop``. The budget is 60 seconds unless given.
+
+        Raises TrainingError where training diverges or memory runs out.
+        """
         budget, progress = budget or Budget(seconds=60), progress or Silent()
-        self.tokenizer = train_tokens.tokenizer
-        self.config = self.sized(train_tokens, budget)
-        torch.manual_seed(self.config.seed)
-        self._place(self.build(train_tokens.vocabulary_size))
-        plan, network = self.plan(), self._fitted()
+        self.config = self.sized(train, budget)
+        plan = self.plan()
+        with enough_memory(plan.batch_size, plan.sequence_length):
+            return self._fit(train, valid, plan, budget, progress, checkpoints)
+
+    def _fit(
+        self,
+        train: Tokens,
+        valid: Tokens,
+        plan: Plan,
+        budget: Budget,
+        progress: Progress,
+        checkpoints: Checkpoints | None,
+    ) -> FitReport:
+        self.tokenizer = train.tokenizer
+        torch.manual_seed(plan.seed)
+        self._place(self.build(train.vocabulary_size))
+        network = self._fitted()
         precision = str(network.precision).removeprefix("torch.")
         progress.step("structure", f"{self.structure}; {self.parameters:,} parameters")
-        progress.step(
-            "data", f"{train_tokens.events:,} events, {plan.batch_size} rows of {plan.sequence_length} a step"
-        )
-        progress.step("forward", f"ln p by a softmax over {train_tokens.vocabulary_size:,} types, {precision}")
+        progress.step("data", f"{train.events:,} events, {plan.batch_size} rows of {plan.sequence_length} a step")
+        progress.step("forward", f"ln p by a softmax over {train.vocabulary_size:,} types, {precision}")
         progress.step(
             "backward", f"{plan.optimizer}, rate {plan.learning_rate:g} ({plan.schedule}), clip {plan.clip:g}, {budget}"
         )
-        report = train(network, train_tokens, valid, plan, budget, progress, checkpoints)
+        report = loop.train(network, train, valid, plan, budget, progress, checkpoints)
         progress.step("predict", f"best of {len(report.curve)} validations, {report.valid_loss:.4f} nats per event")
         return FitReport(**{**vars(report), "precision": precision})
 

@@ -51,7 +51,7 @@ def learning_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], levels: M
             axes.axhline(perplexity, linestyle=style, linewidth=1, color="0.4", label=label)
         axes.set_yscale("log")
         axes.set_xlabel("seconds of training")
-        axes.set_ylabel("validation perplexity")
+        axes.set_ylabel("validation perplexity (estimate in training)")
         axes.grid(visible=True, which="both", alpha=0.2)
         axes.legend(frameon=False)
         text = StringIO()

@@ -43,13 +43,17 @@ class Signature:
     unknown_rate: float
     context: Context
     events: int
+    events_sha256: str
     seed: int | None
     version: str
 
     @property
     def comparable(self) -> tuple[Any, ...]:
-        """Two numbers stand in one ranking only when this is equal: they predict the same events."""
-        return (self.corpus_sha256, self.split, self.unit, self.vocabulary_sha256, self.events)
+        """Two numbers stand in one ranking only when this is equal: they predict the same events.
+
+        The same text and split, cut into the same tokens of the same vocabulary (``events_sha256`` is that of the ids).
+        """
+        return (self.corpus_sha256, self.split, self.vocabulary_sha256, self.events_sha256)
 
     def __str__(self) -> str:
         seed = "" if self.seed is None else f"|seed:{self.seed}"
@@ -98,6 +102,8 @@ def score(
     by default the model's own for a corpus and ``sentence`` for loose sentences. ``batch_size``: rows in a batch,
     by default as many as fit 32,768 padded cells. Raises ModelError where the model gives anything but a number.
     """
+    if not hasattr(model, "tokenizer"):
+        raise ModelError(f"This {model.kind} has not been fitted yet: call fit, or load a saved one.")
     part, name, checksum = _resolve(text, split)
     units = part.units
     tokens = model.tokenizer.encode(units)
@@ -206,6 +212,7 @@ def _signature(
         unknown_rate=tokens.unknowns / tokens.events,
         context=context,
         events=tokens.events,
+        events_sha256=hashlib.sha256(tokens.ids.tobytes()).hexdigest(),
         seed=getattr(getattr(model, "config", None), "seed", None),
         version=__version__,
     )

@@ -11,6 +11,8 @@ import hashlib
 import math
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -28,7 +30,8 @@ VALID_EVENTS = 30_000
 """Events of the validation split, spread over it, that are read at each validation."""
 VALIDATION_SHARE = 0.1
 """Of a budget in seconds, at most this share is spent on validations before the last."""
-CHECKPOINT_SECONDS = 30.0
+CHECKPOINT_SHARE = 0.02
+"""Of the time is spent on keeping the state, at most; but no more often than every second."""
 
 
 class Network(Protocol):
@@ -97,15 +100,22 @@ def train(
     Raises TrainingError where the loss stops being a number or memory runs out, KeyboardInterrupt on SIGINT or
     SIGTERM after the state was kept in ``checkpoints``.
     """
+    with deferred_interrupt() as interrupted:
+        return _Training(network, train_tokens, valid_tokens, plan, budget, progress, checkpoints).run(interrupted)
+
+
+@contextmanager
+def enough_memory(batch_size: int, sequence_length: int) -> Iterator[None]:
+    """Turn the many forms of "out of memory" into one TrainingError that names the settings to change."""
     try:
-        with deferred_interrupt() as interrupted:
-            return _Training(network, train_tokens, valid_tokens, plan, budget, progress, checkpoints).run(interrupted)
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if type(error) is RuntimeError and "can't allocate memory" not in str(error):
+        yield
+    except (MemoryError, RuntimeError) as error:
+        full = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+        if not full:
             raise
         raise TrainingError(
-            f"Memory ran out in training with batch_size={plan.batch_size} and sequence_length="
-            f"{plan.sequence_length}. Halve batch_size, or take a smaller model. ({str(error).splitlines()[0]})"
+            f"Memory ran out with batch_size={batch_size} and sequence_length={sequence_length}. "
+            "Halve batch_size, or take a smaller model."
         ) from None
 
 
@@ -139,13 +149,14 @@ class _Training:
             "text": hashlib.sha256(train_tokens.ids.tobytes() + valid_tokens.ids.tobytes()).hexdigest(),
             "shapes": {name: list(value.shape) for name, value in network.state_dict().items()},
         }
+        self.limit = 4 * math.log(train_tokens.vocabulary_size) + 20  # far worse than guessing: lost for good
         self.best_loss, self.worse, self.tokens = math.inf, 0, 0
         self.since_validation: list[Tensor] = []
 
     def run(self, interrupted: threading.Event) -> FitReport:
         self._resume()
         started = time.perf_counter() - self.clock.seconds
-        kept = time.perf_counter()
+        keep_at = time.perf_counter() + 1.0
         stopped = "budget"
         self.network.train()
         ended = bool(self.best) and self.clock.fraction() >= 1.0  # cut off between its last step and its report
@@ -160,9 +171,10 @@ class _Training:
                 if self._due():
                     self._validate()
                     self.clock.seconds = time.perf_counter() - started
-                if interrupted.is_set() or time.perf_counter() - kept > CHECKPOINT_SECONDS:
+                if interrupted.is_set() or time.perf_counter() > keep_at:
+                    began = time.perf_counter()
                     self._keep()
-                    kept = time.perf_counter()
+                    keep_at = time.perf_counter() + max(1.0, (time.perf_counter() - began) / CHECKPOINT_SHARE)
                 if interrupted.is_set():
                     raise KeyboardInterrupt
                 if self.worse >= self.plan.patience:
@@ -200,11 +212,11 @@ class _Training:
         return fraction * self.plan.validations >= len(self.curve) + 1
 
     def _recent(self) -> float:
-        """Mean loss of the last steps; raises where it is no number."""
+        """Mean loss of the last steps; raises TrainingError where it is no number, or far above that of guessing."""
         recent = float(torch.stack(self.since_validation[-20:]).mean())
-        if not math.isfinite(recent):
+        if not recent < self.limit:
             raise TrainingError(
-                f"The loss became {recent} at step {self.clock.step}: training diverged. "
+                f"The loss became {recent:g} nats an event at step {self.clock.step}: training diverged. "
                 f"Lower learning_rate (it is {self.plan.learning_rate:g}) or set a smaller clip."
             )
         return recent
@@ -239,7 +251,7 @@ class _Training:
         self.clock.reserve = time.perf_counter() - began
         self.clock.validating += self.clock.reserve
         loss_now, recent = total / count, self._recent() if self.since_validation else None
-        if not math.isfinite(loss_now):
+        if not loss_now < self.limit:
             self.since_validation.append(torch.tensor(loss_now))
             self._recent()
         self.since_validation = self.since_validation[-20:]

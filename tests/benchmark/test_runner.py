@@ -304,7 +304,7 @@ def test_a_folder_is_never_overwritten(tmp_path: Path, corpus: Corpus) -> None:
     before = (tmp_path / "table.csv").read_bytes()
     with pytest.raises(UsageError, match="already holds a run"):
         run("uniform", tmp_path, corpus)
-    with pytest.raises(UsageError, match=r"another recipe.*tokenizer: 'word' .*, 'char' "):
+    with pytest.raises(UsageError, match=r"another recipe.*tokenizer: None .*, 'char' "):
         run("uniform", tmp_path, corpus, resume=True, tokenizer="char")
     changed = replace(corpus, test=Split("test", ("other text in here",)))
     with pytest.raises(ResultsError, match="text of the corpus changed"):
