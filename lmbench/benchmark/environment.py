@@ -29,7 +29,7 @@ def describe_environment() -> dict[str, Any]:
 
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": sys.argv,
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "lmbench": __version__,
         "git_commit": _git_commit(),
         "python": platform.python_version(),

@@ -300,7 +300,9 @@ class NeuralModel(Trainable):
             network = model.build(len(tokenizer.vocabulary))
             network.load_state_dict(load_file(str(Path(directory) / WEIGHTS_FILE)))
         except (OSError, SafetensorError, RuntimeError, TypeError, KeyError) as error:
-            raise ModelError(f"The weights in {directory} are missing or damaged: {error}") from None
+            raise ModelError(
+                f"The weights in {directory} are missing or damaged ({error}). Train the model again."
+            ) from None
         model._place(network)
         return model
 

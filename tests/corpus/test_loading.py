@@ -324,8 +324,8 @@ def test_penn_treebank_has_its_published_events() -> None:
 
 def test_shakespeare_has_its_published_cut() -> None:
     corpus = load_corpus(real("shakespeare"))
-    # nanoGPT: int(0.9 * 1,115,394) = 1,003,854 characters are train, 111,540 are what its figures are over.
-    assert [len(split.documents[0]) for split in corpus] == [903_468, 1_003_854 - 903_468, 111_540]
+    # nanoGPT: int(0.9 * 1,115,394) = 1,003,854 characters are train; it reports on the other 111,540 = 2 * 55,770.
+    assert [len(split.documents[0]) for split in corpus] == [1_003_854, 55_770, 55_770]
     assert (corpus.name, corpus.line) == ("shakespeare", "text")
 
 
