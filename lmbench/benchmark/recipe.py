@@ -21,6 +21,9 @@ from lmbench.models import registry
 from lmbench.training.budget import Budget
 from lmbench.training.checkpoints import write_text
 
+LEAST_TOKENS = 10_000
+"""Smallest generated corpus of a run."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -71,8 +74,11 @@ class Recipe:
             raise UsageError(f"seeds is how often each model is trained, so at least 1, not {self.seeds}.")
         if self.seed < 0:
             raise UsageError(f"seed must be 0 or more, not {self.seed}.")
-        if self.tokens is not None and self.tokens < 1:
-            raise UsageError(f"tokens is the size of the generated corpus, so at least 1, not {self.tokens}.")
+        if self.tokens is not None and self.tokens < LEAST_TOKENS:
+            raise UsageError(
+                f"tokens is the size of the generated corpus, so at least {LEAST_TOKENS:,}, not {self.tokens:,}: "
+                "a smaller one leaves most of the words unknown."
+            )
         for key, choices in (("context", ("sentence", "stream")), ("line", ("sentence", "text"))):
             value = getattr(self, key)
             if value is not None and value not in choices:

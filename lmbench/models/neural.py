@@ -170,15 +170,16 @@ class NeuralModel(Trainable):
         self,
         train: Tokens,
         valid: Tokens,
-        budget: Budget | None = None,
+        budget: Budget | str | None = None,
         progress: Progress | None = None,
         checkpoints: Checkpoints | None = None,
     ) -> FitReport:
-        """Train by gradient descent; see ``training.loop``. The budget is 60 seconds unless given.
+        """Train by gradient descent; see ``training.loop``. The budget, also as text, is 60 seconds unless given.
 
         Raises TrainingError where training diverges or memory runs out.
         """
-        budget, progress = budget or Budget(seconds=60), progress or Silent()
+        budget, progress = Budget.parse(budget) if isinstance(budget, str) else budget, progress or Silent()
+        budget = budget or Budget(seconds=60)
         self.config = self.sized(train, budget)
         plan = self.plan()
         with enough_memory(plan.batch_size, plan.sequence_length):

@@ -23,8 +23,8 @@ def write_plots(path: str | Path) -> list[Path]:
     curves = {result.label: curve for result in results if (curve := folder.read_curve(result))}
     if not curves:
         return []
-    levels = {result.label: result.valid_perplexity for result in results if result.label not in curves}
-    text = learning_curves(curves, {name: value for name, value in levels.items() if value})
+    levels = {result.label: result.valid_perplexity for result in results if result.valid_perplexity}
+    text = learning_curves(curves, levels)
     folder.write_text("plots/learning_curves.svg", text)
     return [folder.path / "plots" / "learning_curves.svg"]
 
@@ -32,8 +32,9 @@ def write_plots(path: str | Path) -> list[Path]:
 def learning_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], levels: Mapping[str, float]) -> str:
     """An SVG: a line for each model over the seconds of its training, a dashed level for each that has no curve.
 
-    ``curves``: label -> points with ``seconds`` and ``valid_loss`` (nats per event). ``levels``: label -> perplexity
-    on the validation split.
+    ``curves``: label -> points with ``seconds`` and ``valid_loss`` (nats per event), an estimate on a part of the
+    validation split, where a window of text may stand alone. ``levels``: label -> perplexity on the whole of it, by
+    the scorer that makes the table: a star at the end of a curve. Stars and levels compare, curves show the way.
     """
     from io import StringIO
 
@@ -45,13 +46,18 @@ def learning_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], levels: M
         axes = figure.subplots()
         for label, points in curves.items():
             known = [(p["seconds"], math.exp(p["valid_loss"])) for p in points if p["valid_loss"] < 700]
-            axes.plot([x for x, _ in known], [y for _, y in known], marker=".", label=label)
-        for number, (label, perplexity) in enumerate(sorted(levels.items(), key=lambda pair: pair[1])):
+            (line,) = axes.plot([x for x, _ in known], [y for _, y in known], marker=".", label=label)
+            if label in levels and points:
+                axes.plot(points[-1]["seconds"], levels[label], marker="*", markersize=11, color=line.get_color())
+        constant = sorted((perplexity, label) for label, perplexity in levels.items() if label not in curves)
+        for number, (perplexity, label) in enumerate(constant):
             style = ("--", ":", "-.")[number % 3]
             axes.axhline(perplexity, linestyle=style, linewidth=1, color="0.4", label=label)
         axes.set_yscale("log")
         axes.set_xlabel("seconds of training")
-        axes.set_ylabel("validation perplexity (estimate in training)")
+        axes.set_ylabel("validation perplexity (line: estimate, star: scored)")
+        axes.yaxis.set_major_formatter("{x:,.4g}")
+        axes.yaxis.set_minor_formatter("{x:,.4g}")
         axes.grid(visible=True, which="both", alpha=0.2)
         axes.legend(frameon=False)
         text = StringIO()

@@ -21,7 +21,7 @@ FULL = Recipe(
     device="cpu",
     context="stream",
     line="text",
-    tokens=1000,
+    tokens=20_000,
 )
 
 
@@ -52,7 +52,7 @@ def test_models_may_be_one_text() -> None:
         ({"seeds": "2"}, "whole number"),
         ({"seeds": True}, "whole number"),
         ({"seed": -1}, "0 or more"),
-        ({"tokens": 0}, "at least 1"),
+        ({"tokens": 9_999}, "at least 10,000"),
         ({"context": "streams"}, "Did you mean 'stream'"),
         ({"line": "word"}, "no line"),
         ({"corpus": 3}, "corpus must be a text"),

@@ -85,7 +85,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
 
 
 def test_a_budget_in_epochs_reads_the_text_so_often(tokens):
-    report = create(LSTM).fit(*tokens, Budget(epochs=3))
+    report = create(LSTM).fit(*tokens, "3epochs")  # a budget may be given as text
     # 50 sentences of 7 events make 350, in 2 rows of 175: 35 steps of 5 an epoch.
     assert report.steps == 105
     assert report.tokens == 3 * 350
