@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "lmbench"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 ORDER = (
-    "errors", "specification", "corpus", "training", "models", "scoring", "tasks", "benchmark", "report", "cli",
+    "errors", "compiled", "specification", "corpus", "training", "models", "scoring", "tasks", "benchmark", "report",
+    "cli",
 )  # fmt: skip
 """A part imports from itself and from those before it. ``__version__`` of the package itself is free to all."""
 WITHOUT_TORCH = ("lmbench", "lmbench.cli.application", "lmbench.scoring.metrics", "lmbench.benchmark.results")
