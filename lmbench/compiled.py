@@ -17,10 +17,9 @@ import numba
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def compiled(function: Function) -> Function:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """``function`` as machine code, without checks of bounds: whoever calls it answers for its indices.
 
     Division follows IEEE 754 (a zero divisor gives infinity or NaN, not an exception).
