@@ -1,19 +1,20 @@
 """Token ids -> ``Counts``: every n-gram of every order, numbered, with the counts that smoothing needs.
 
-One pass serves all orders. Write ``g_k[i]`` for the number of the k-gram that ends at position i. A k-gram
-is its context, the (k-1)-gram that ends one position earlier, and its last word, so it is one integer::
+One pass serves all orders. The k-grams are numbered in the order of their words, first word first, so the children of a
+context, the k-grams that continue one (k-1)-gram, stand side by side, sorted by their last word::
 
-    position    0     1    2    3     4                key_k[i] = g_{k-1}[i-1] << bits | word[i]
-    word      </s>   the  cat  sat  </s>
-    g_1         0     5    7    9     0                sorting the keys numbers the k-grams in such an order that
-    g_2         -     a    b    c     d                the children of a context stand side by side; the suffix of
-    g_3         -     -    e    f     g                the k-gram that ends at i is simply g_{k-1}[i]
+    order 1     </s>   <unk>   the    cat   sat         number of a 1-gram: the word's id
+                  |              |      |
+    order 2      the            cat    sat   </s>       begins[c] .. begins[c + 1]: the children of context c
+                  |              |                      words[n]: last word of n-gram n
+    order 3      cat            sat                     suffix[n]: the n-gram without its first word
 
-Positions are kept in the order of the (k-1)-grams that end there, so that for the next order only the words within
-each context need sorting, and arrays by context are read from front to back.
+Write ``g_k[i]`` for the number of the k-gram that ends at position i of the text. Its context is ``g_{k-1}[i-1]``, its
+suffix ``g_{k-1}[i]``. Positions are kept in the order of the (k-1)-grams that end there, so for the next order only the
+words within each context need sorting, and all but two arrays are read from front to back.
 
 The boundary plays two parts: as first word of an n-gram it is the history ``<s>``, as last word the event
-``</s>``. An n-gram with a boundary inside does not exist.
+``</s>``. An n-gram with a boundary inside does not exist. Its id is 0, so the n-grams that begin with it come first.
 """
 
 from __future__ import annotations
@@ -23,49 +24,45 @@ from itertools import pairwise
 
 import numpy as np
 
+from lmbench.compiled import compiled, in_threads, threads
 from lmbench.errors import UsageError
 
-PACKED_BITS = 63
-"""Bits of a non-negative int64."""
-CHUNK = 1 << 18
-"""N-grams sorted at a time, about: small enough that a key and its index fit one integer, and all fit the cache."""
+SMALL = 40
+"""Words of a context up to which they are sorted by insertion."""
+DIGIT = 11
+"""Bits that a pass of the radix sort looks at, at most."""
 
 
 @dataclass(frozen=True)
 class GramCounts:
     """The G distinct n-grams of one order, numbered 0 .. G-1 by (context, last word).
 
-    ``keys``: int64 (G,), ascending, ``context << bits | word``; for order 1 the V types themselves, seen or not.
-    ``raw``: int32 (G,), occurrences as an event. ``left``: int32 (G,), distinct words seen before the n-gram, 0 at
-    the highest order, where nobody asks. ``opens``: bool (G,), begins with the boundary as history (no word
-    can stand before it). ``suffix``: int32 (G,), number of the n-gram without its first word, one order below.
-    ``bits``: width of a word in a key.
+    ``begins``: int32 (C + 1,), where the children of each of the C contexts begin; for order 1 the one empty
+    context. ``words``: int32 (G,), last word; for order 1 the V types, seen or not. ``raw``: int32 (G,), occurrences
+    as an event. ``left``: int32 (G,), distinct words seen before the n-gram, 0 at the highest order, where nobody
+    asks. ``suffix``: int32 (G,), number of the n-gram without its first word, one order below; 0 for order 1.
+    ``opening``: the n-grams 0 .. opening - 1 begin with the boundary as history, so that no word can stand before them.
     """
 
-    keys: np.ndarray
+    begins: np.ndarray
+    words: np.ndarray
     raw: np.ndarray
     left: np.ndarray
-    opens: np.ndarray
     suffix: np.ndarray
-    bits: int
+    opening: int
 
     def __len__(self) -> int:
-        return len(self.keys)
+        return len(self.words)
 
     @property
     def context(self) -> np.ndarray:
         """int32 (G,): number of the n-gram without its last word, one order below."""
-        return (self.keys >> self.bits).astype(np.int32)
-
-    @property
-    def words(self) -> np.ndarray:
-        """int32 (G,): last word."""
-        return (self.keys & ((1 << self.bits) - 1)).astype(np.int32)
+        return np.repeat(np.arange(len(self.begins) - 1, dtype=np.int32), np.diff(self.begins))
 
     @property
     def adjusted(self) -> np.ndarray:
         """int32 (G,): Kneser-Ney's count below the highest order: ``left``, but ``raw`` where no word can precede."""
-        return np.where(self.opens, self.raw, self.left)
+        return np.concatenate((self.raw[: self.opening], self.left[self.opening :]))
 
 
 @dataclass(frozen=True)
@@ -85,10 +82,9 @@ class Counts:
         grams = self.orders[order - 1]
         return grams.raw if order == self.order else grams.adjusted
 
-
-def word_bits(vocabulary_size: int) -> int:
-    """Bits that hold any word id."""
-    return max(1, (vocabulary_size - 1).bit_length())
+    def up_to(self, order: int) -> Counts:
+        """What counting to a lower ``order`` would have given."""
+        return Counts(self.orders[:order], order, self.vocabulary_size)
 
 
 def count(ids: np.ndarray, vocabulary_size: int, order: int) -> Counts:
@@ -104,93 +100,159 @@ def count(ids: np.ndarray, vocabulary_size: int, order: int) -> Counts:
     """
     if order < 1:
         raise UsageError(f"The order of an n-gram model must be at least 1, not {order}.")
-    bits = word_bits(vocabulary_size)
+    ids = np.ascontiguousarray(ids, np.int32)
+    types = np.arange(vocabulary_size, dtype=np.int32)
     raw = np.bincount(ids[1:], minlength=vocabulary_size).astype(np.int32)
-    types = np.arange(vocabulary_size, dtype=np.int64)
-    orders = [(types, raw, types == 0, np.zeros(vocabulary_size, np.int32))]
-    lefts: list[np.ndarray] = []
-    grams = ids  # g_{k-1}, int32 (N,); only read where a (k-1)-gram ends
-    places = _by_word(ids[:-1], vocabulary_size)  # where (k-1)-grams end that words follow, in order of their numbers
-    contexts = ids.take(places)  # those numbers
+    nothing = np.zeros(vocabulary_size, np.int32)
+    orders = [GramCounts(np.array([0, vocabulary_size], np.int32), types, raw, nothing, nothing, 0)]
+    opening = 1  # 1-grams that are the boundary; as an event it has words before it, so order 1 itself says 0
+    if order > 1:
+        grams = ids.copy()  # g_{k-1}; only read where a (k-1)-gram ends
+        places = np.empty(len(ids) - 1, np.int32)  # where (k-1)-grams end that words follow, in order of their numbers
+        _by_word(ids, vocabulary_size, places)
+        contexts = ids.take(places)  # those numbers
     while len(orders) < order and len(places):
-        ends = places + np.int32(1)
-        words = ids.take(ends)
-        new = _sort_children(contexts, words, ends)
-        firsts = np.flatnonzero(new)
-        parents, last = contexts.take(firsts), words.take(firsts)
-        keys = parents.astype(np.int64)
-        keys <<= bits
-        keys |= last
-        suffix = grams.take(ends.take(firsts))
-        lefts.append(np.bincount(suffix, minlength=len(orders[-1][0])).astype(np.int32))
-        opens = orders[-1][2].take(parents)
-        orders.append((keys, np.diff(firsts, append=len(ends)).astype(np.int32), opens, suffix))
-        numbers = np.cumsum(new, dtype=np.int32)
-        numbers -= 1
-        grams = np.empty_like(ids) if grams is ids else grams
-        grams[ends] = numbers
-        goes_on = words != 0  # a boundary at the end cannot be followed by more of the same n-gram
-        places, contexts = np.compress(goes_on, ends), np.compress(goes_on, numbers)
-    lefts.append(np.zeros(len(orders[-1][0]), np.int32))
-    orders[0] = (*orders[0][:2], np.zeros(vocabulary_size, bool), orders[0][3])  # as an event, </s> has words before it
-    counted = (
-        GramCounts(keys, raw, left, opens, suffix, bits)
-        for (keys, raw, opens, suffix), left in zip(orders, lefts, strict=True)
-    )
-    return Counts(tuple(counted), order, vocabulary_size)
+        shorter = orders[-1]
+        begins, words, raw, suffix, places, contexts = _continue(ids, grams, places, contexts, len(shorter))
+        left = np.bincount(suffix, minlength=len(shorter)).astype(np.int32)
+        orders[-1] = GramCounts(shorter.begins, shorter.words, shorter.raw, left, shorter.suffix, shorter.opening)
+        opening = int(begins[opening])
+        orders.append(GramCounts(begins, words, raw, np.zeros(len(words), np.int32), suffix, opening))
+    return Counts(tuple(orders), order, vocabulary_size)
 
 
-def _by_word(ids: np.ndarray, vocabulary_size: int) -> np.ndarray:
-    """int32 (n,): the positions of ``ids`` in ascending order of the word there, by radix sort."""
-    places = np.argsort(ids.astype(np.uint16), kind="stable").astype(np.int32)
-    if vocabulary_size > 1 << 16:
-        places = places.take(np.argsort((ids >> 16).astype(np.uint16).take(places), kind="stable"))
-    return places
+def _continue(
+    ids: np.ndarray, grams: np.ndarray, places: np.ndarray, contexts: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The k-grams that continue the (k-1)-grams, of which there are ``size``.
 
-
-def _sort_children(contexts: np.ndarray, words: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Sort the words, and their positions with them, within each context: bool (n,), where a new n-gram begins.
-
-    ``contexts``: int32 (n,), ascending. ``words``, ``ends``: int32 (n,), sorted in place, in chunks of whole contexts.
+    ``grams``: int32 (N,), g_{k-1}, becomes g_k. ``places``, ``contexts``: int32 (n,), positions at which a (k-1)-gram
+    ends, and its number, ascending; both are overwritten. Gives begins, words, raw, suffix of the k-grams, and
+    ``places`` and ``contexts`` of the next order. Every thread has contexts, and with them positions, of its own.
     """
-    new = np.ones(len(contexts), bool)
-    cuts = np.unique(np.append(np.searchsorted(contexts, contexts[::CHUNK]), len(contexts)))
-    for first, last in pairwise(cuts.tolist()):
-        part = slice(first, last)
-        _sort_chunk(contexts[part], words[part], ends[part], new[part])
-    return new
+    bits = max(1, (int(ids.max())).bit_length())
+    words = np.empty(len(places), np.int32)
+    cuts = np.unique(contexts[np.linspace(0, len(contexts) - 1, 4 * threads() + 1).astype(np.int64)[1:-1]])
+    bounds = [0, *np.searchsorted(contexts, cuts).tolist(), len(contexts)]
+    firsts = [0, *cuts.tolist(), size]  # the first context of each part
+    parts = [slice(a, b) for a, b in pairwise(bounds)]
+    counted = in_threads(lambda part: _sort_children(ids, contexts[part], places[part], words[part], bits), parts)
+    numbers = np.concatenate(([0], np.cumsum(counted))).tolist()
+    begins = np.empty(size + 1, np.int32)
+    begins[0] = 0
+    last, raw, suffix = (np.empty(numbers[-1], np.int32) for _ in range(3))
+
+    def number(i: int) -> int:
+        part, mine = parts[i], slice(numbers[i], numbers[i + 1])
+        outputs = (begins[firsts[i] : firsts[i + 1] + 1], last[mine], raw[mine], suffix[mine])
+        return _number(contexts[part], places[part], words[part], grams, firsts[i], numbers[i], *outputs)
+
+    kept = in_threads(number, range(len(parts)))
+    goes_on = [slice(part.start, part.start + n) for part, n in zip(parts, kept, strict=True)]
+    places, contexts = (np.concatenate([array[part] for part in goes_on]) for array in (places, contexts))
+    return begins, last, raw, suffix, places, contexts
 
 
-def _sort_chunk(contexts: np.ndarray, words: np.ndarray, ends: np.ndarray, new: np.ndarray) -> None:
-    """Sort one chunk in place. A context that occurs once has one child and stays; in long n-grams most do."""
-    same = contexts[1:] == contexts[:-1]
-    shared = np.zeros(len(contexts), bool)
-    shared[1:] = same
-    shared[:-1] |= same
-    among = np.flatnonzero(shared)
-    if not len(among):
-        return
-    unsorted = words.take(among)
-    keys = contexts.take(among).astype(np.int64)
-    keys -= keys[0]
-    keys <<= word_bits(int(unsorted.max()) + 1)
-    keys |= unsorted
-    order, keys = sort(keys)
-    new[among[1:]] = keys[1:] != keys[:-1]
-    words[among] = unsorted.take(order)
-    ends[among] = ends.take(among.take(order))
+@compiled
+def _by_word(ids, vocabulary_size, places):
+    """The positions of ``ids`` but the last, in ascending order of the word there."""
+    starts = np.zeros(vocabulary_size + 1, np.int32)
+    for i in range(len(ids) - 1):
+        starts[ids[i] + 1] += 1
+    for w in range(vocabulary_size):
+        starts[w + 1] += starts[w]
+    for i in range(len(ids) - 1):
+        places[starts[ids[i]]] = i
+        starts[ids[i]] += 1
 
 
-def sort(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The order that sorts ``keys``, int64 (n,), none negative, and the sorted keys.
+@compiled
+def _sort_children(ids, contexts, places, words, bits):
+    """Move places one on, fetch the words there, sort both by word in each context; the number of distinct n-grams."""
+    for i in range(len(places)):
+        places[i] += 1
+        words[i] = ids[places[i]]
+    distinct = 0
+    begin = 0
+    while begin < len(places):
+        end = begin + 1
+        while end < len(places) and contexts[end] == contexts[begin]:
+            end += 1
+        if end - begin > 1:
+            if end - begin <= SMALL:
+                for i in range(begin + 1, end):
+                    word, place = words[i], places[i]
+                    j = i
+                    while j > begin and words[j - 1] > word:
+                        words[j], places[j] = words[j - 1], places[j - 1]
+                        j -= 1
+                    words[j], places[j] = word, place
+            else:
+                _radix_sort(words[begin:end], places[begin:end], bits)
+        distinct += 1
+        for i in range(begin + 1, end):
+            if words[i] != words[i - 1]:
+                distinct += 1
+        begin = end
+    return distinct
 
-    Sorting values is faster than sorting indices, so where key and index fit one integer they are sorted as such.
+
+@compiled
+def _radix_sort(words, places, bits):
+    """Sort words, below 2 ** bits, and places with them, by word."""
+    limit = DIGIT if len(words) > 1000 else 6
+    passes = (bits + limit - 1) // limit
+    digit = (bits + passes - 1) // passes
+    mask = (1 << digit) - 1
+    starts = np.empty(mask + 2, np.int64)
+    source, source_places = words, places
+    target, target_places = np.empty_like(words), np.empty_like(places)
+    for number in range(passes):
+        shift = number * digit
+        starts[:] = 0
+        for i in range(len(source)):
+            starts[((source[i] >> shift) & mask) + 1] += 1
+        for d in range(mask + 1):
+            starts[d + 1] += starts[d]
+        for i in range(len(source)):
+            d = (source[i] >> shift) & mask
+            target[starts[d]] = source[i]
+            target_places[starts[d]] = source_places[i]
+            starts[d] += 1
+        source, target = target, source
+        source_places, target_places = target_places, source_places
+    if passes % 2:
+        for i in range(len(words)):
+            words[i] = source[i]
+            places[i] = source_places[i]
+
+
+@compiled
+def _number(contexts, ends, words, grams, context, number, begins, last, raw, suffix):
+    """Number the sorted k-grams of contexts ``context``, ``context + 1`` ... upwards from ``number``.
+
+    Fills begins, last, raw and suffix, renews ``grams`` at ``ends``, and moves what goes on, numbers and ends of
+    k-grams that a word follows, to the front of ``contexts`` and ``ends``; returns how many those are.
     """
-    index_bits = len(keys).bit_length()
-    if not len(keys) or int(keys.max()).bit_length() + index_bits > PACKED_BITS:
-        order = np.argsort(keys, kind="stable")
-        return order, keys.take(order)
-    packed = keys << index_bits
-    packed |= np.arange(len(keys))
-    packed.sort()
-    return packed & ((1 << index_bits) - 1), packed >> index_bits
+    kept = 0
+    n = -1
+    previous = context - 1
+    for i in range(len(ends)):
+        here = contexts[i]
+        if i == 0 or here != previous or words[i] != words[i - 1]:
+            n += 1
+            last[n] = words[i]
+            raw[n] = 0
+            suffix[n] = grams[ends[i]]
+            while previous < here:
+                previous += 1
+                begins[previous - context] = number + n
+        raw[n] += 1
+        grams[ends[i]] = number + n
+        if words[i] != 0:  # a boundary at the end cannot be followed by more of the same n-gram
+            contexts[kept] = number + n
+            ends[kept] = ends[i]
+            kept += 1
+    for c in range(previous - context + 1, len(begins)):
+        begins[c] = number + n + 1
+    return kept

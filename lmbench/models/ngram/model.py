@@ -14,10 +14,11 @@ from lmbench.corpus.tokenizers import Tokenizer
 from lmbench.errors import ModelError, UsageError
 from lmbench.models.base import Trainable, read_model, write_model
 from lmbench.models.ngram.counting import count
+from lmbench.models.ngram.files import load_table, save_table
 from lmbench.models.ngram.smoothing import modified_kneser_ney
-from lmbench.models.ngram.table import Grams, Table
+from lmbench.models.ngram.table import Table
 from lmbench.training.budget import Budget, FitReport, Progress, Silent
-from lmbench.training.checkpoints import Checkpoints, atomic
+from lmbench.training.checkpoints import Checkpoints
 
 ARRAYS_FILE = "ngram.safetensors"
 DEFAULT_ORDER = 5
@@ -53,7 +54,7 @@ class NGram(Trainable):
     >>> model = NGram(NGramConfig(order=2))
     >>> report = model.fit(tokens, tokens)
     >>> next_word = np.exp(model.next_log_probs(Batch.of_prefixes([np.array([0])]))[0])
-    >>> model.tokenizer.vocabulary.types[next_word.argmax()], round(float(next_word.sum()), 9)
+    >>> model.tokenizer.vocabulary.types[next_word.argmax()], round(float(next_word.sum()), 6)
     ('the', 1.0)
     """
 
@@ -120,13 +121,27 @@ class NGram(Trainable):
 
     def log_probs(self, batch: Batch) -> np.ndarray:
         """float64 (B, T), nats: ln p of each target after the history since the last boundary, 0 elsewhere."""
+        result, _, _ = self._look_up(batch)
+        result[~batch.targets] = 0.0
+        return result
+
+    def orders(self, batch: Batch) -> np.ndarray:
+        """int8 (B, T): how many words the n-gram had that gave each target its probability, 1 to the order."""
+        return np.where(batch.targets, self._look_up(batch)[1], 0)
+
+    def confidence(self, batch: Batch) -> np.ndarray:
+        """int8 (B, T): how many words of the history before each target were found, 0 to the order - 1."""
+        return np.where(batch.targets, self._look_up(batch)[2], 0)
+
+    def _look_up(self, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What ``Table.look_up`` gives, (B, T) each, 0 in the padding."""
         inside = np.arange(batch.ids.shape[1]) < batch.lengths[:, None]  # (B, T), not padding
         starts = np.zeros(batch.ids.shape, bool)
         starts[:, :1] = True
-        result = np.zeros(batch.ids.shape)
-        result[inside] = self.table.log_probs(batch.ids[inside], starts[inside])
-        result[~batch.targets] = 0.0
-        return result
+        answers = self.table.look_up(batch.ids[inside], starts[inside])
+        log_probs, orders, known = (np.zeros(inside.shape, answer.dtype) for answer in answers)
+        log_probs[inside], orders[inside], known[inside] = answers
+        return log_probs, orders, known
 
     def next_log_probs(self, prefixes: Batch) -> np.ndarray:
         """float64 (B, V), nats: the distribution after each row's last token; sums to one up to rounding."""
@@ -135,38 +150,19 @@ class NGram(Trainable):
 
     def save(self, directory: Path) -> None:
         """Write ``model.json`` and the arrays of each order, ``ngram.safetensors``."""
-        from safetensors.numpy import save_file
-
         directory = Path(directory)
-        arrays: dict[str, np.ndarray] = {}
-        for k, grams in enumerate(self.table.orders, 1):
-            if k > 1:  # the keys of order 1 are the types themselves
-                arrays[f"keys.{k}"] = grams.keys
-            arrays[f"log_probs.{k}"], arrays[f"log_backoffs.{k}"] = grams.log_probs, grams.log_backoffs
         directory.mkdir(parents=True, exist_ok=True)
-        with atomic(directory / ARRAYS_FILE) as temporary:
-            save_file(arrays, str(temporary))
-        write_model(directory, self, {"config": asdict(self.config), "orders": len(self.table.orders)})
+        save_table(directory / ARRAYS_FILE, self.table)
+        write_model(directory, self, {"config": asdict(self.config)})
 
     @classmethod
     def load(cls, directory: Path) -> Self:
-        """Read what ``save`` wrote. Raises ModelError where a file is missing or damaged."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
+        """Open what ``save`` wrote. Raises ModelError where a file is missing or damaged."""
         directory = Path(directory)
         tokenizer, state = read_model(directory)
-        path, size = directory / ARRAYS_FILE, len(tokenizer.vocabulary)
+        path = directory / ARRAYS_FILE
         try:
-            arrays = {"keys.1": np.arange(size, dtype=np.int64), **load_file(path)}
-            table = Table(
-                tuple(
-                    Grams(arrays[f"keys.{k}"], arrays[f"log_probs.{k}"], arrays[f"log_backoffs.{k}"])
-                    for k in range(1, state["orders"] + 1)
-                ),
-                size,
-            )
-            table.check()
+            table = load_table(path, len(tokenizer.vocabulary))
             return cls.of(table, tokenizer, NGramConfig(**state["config"]))
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        except (OSError, KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{path} cannot be read ({error}). Train the model again.") from None

@@ -14,11 +14,14 @@ where n_j is the number of n-grams of the order with count j.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
+from lmbench.compiled import compiled, in_threads, threads
 from lmbench.errors import UsageError
-from lmbench.models.ngram.counting import Counts
+from lmbench.models.ngram.counting import Counts, GramCounts
 from lmbench.models.ngram.table import Grams, Table
 
 Discounts = tuple[float, float, float]
@@ -82,21 +85,14 @@ def modified_kneser_ney(
         given = discounts[k - 1] if discounts is not None else estimate_discounts(adjusted)
         if given is None:
             fallen.append(k)
-        context = grams.context if k > 1 else np.zeros(size, np.int32)  # the one empty history
-        taken = np.array([0.0, *(given or FALLBACK)]).take(np.minimum(adjusted, 3))  # (G,), D(a)
-        probabilities = adjusted.astype(np.float64)
-        total = np.bincount(context, probabilities, len(lower))  # (C,), sum_v a(hv); 0 where h has no children
-        mass = np.bincount(context, taken, len(lower))
-        backoff = np.divide(mass, total, out=np.ones_like(mass), where=total > 0)
-        # (a - D) / total + backoff * lower, in place: touching fresh memory costs more than the arithmetic.
-        probabilities -= taken
-        probabilities /= np.take(total, context, out=taken, mode="clip")
-        lower = lower.take(grams.suffix)
-        lower *= np.take(backoff, context, out=taken, mode="clip")
-        probabilities += lower
+        probabilities, log_probs = np.empty(len(grams)), np.empty(len(grams), np.float32)
+        log_backoffs = np.empty(len(grams.begins) - 1, np.float32)
+        taken = np.array([0.0, *(given or FALLBACK)])
+        outputs = (probabilities, log_probs, log_backoffs)
+        _in_parts(grams, (adjusted, taken, grams.suffix, lower), outputs)
         if k > 1:
-            tables[-1] = Grams(tables[-1].keys, tables[-1].log_probs, np.log(backoff))
-        tables.append(Grams(grams.keys, np.log(probabilities), np.empty(0)))
+            tables[-1] = replace(tables[-1], log_backoffs=log_backoffs)
+        tables.append(Grams(grams.begins, grams.words, log_probs, np.empty(0, np.float32)))
         lower = probabilities
     if fallen and note:
         orders = ", ".join(map(str, fallen))
@@ -105,3 +101,34 @@ def modified_kneser_ney(
             f"three times); {', '.join(f'{d:g}' for d in FALLBACK)} stand in for them."
         )
     return Table(tuple(tables), size)
+
+
+def _in_parts(grams: GramCounts, inputs: tuple[np.ndarray, ...], outputs: tuple[np.ndarray, ...]) -> None:
+    """``_estimate`` over contexts cut into parts of about as many n-grams each."""
+    *by_gram, by_context = outputs
+    contexts = len(grams.begins) - 1
+    cuts = np.searchsorted(grams.begins, np.linspace(0, len(grams), 4 * threads() + 1)[1:-1])
+    bounds = np.unique(np.concatenate(([0], np.minimum(cuts, contexts), [contexts]))).tolist()
+
+    def part(edges: tuple[int, int]) -> None:
+        first, last = edges
+        _estimate(grams.begins[first : last + 1], *inputs, *by_gram, by_context[first:last])
+
+    in_threads(part, pairwise(bounds))
+
+
+@compiled
+def _estimate(begins, counts, taken, suffix, lower, probabilities, log_probs, log_backoffs):
+    """(a - D(a)) / total + backoff * lower for the children of each context, whose ``log_backoffs`` are filled."""
+    for c in range(len(begins) - 1):
+        total = 0.0
+        mass = 0.0
+        for n in range(begins[c], begins[c + 1]):
+            total += counts[n]
+            mass += taken[min(counts[n], 3)]
+        backoff = mass / total if total > 0 else 1.0
+        log_backoffs[c] = np.log(backoff)
+        for n in range(begins[c], begins[c + 1]):
+            kept = (counts[n] - taken[min(counts[n], 3)]) / total if total > 0 else 0.0
+            probabilities[n] = kept + backoff * lower[suffix[n]]
+            log_probs[n] = np.log(probabilities[n])

@@ -8,31 +8,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from lmbench.models.ngram.counting import sort, word_bits
+from lmbench.compiled import compiled, in_threads
 
-CHUNK = 1 << 17
-"""Tokens looked up at a time: bounds the temporary arrays whatever the length of a row."""
+CHUNK = 1 << 14
+"""Tokens looked up at a time: few enough that what is known of them stays in the cache from order to order."""
 
 
 @dataclass(frozen=True)
 class Grams:
-    """The G stored n-grams of one order, by (context, last word).
+    """The G stored n-grams of one order, by (context, last word), numbered as ``counting`` numbers them.
 
-    ``keys``: int64 (G,), ascending, ``context << bits | word``; order 1 holds all V types. ``log_probs``: float64
-    (G,), nats, of the last word after the others, interpolated with all lower orders. ``log_backoffs``: float64
-    (G,), nats, weight of the shorter history where this n-gram is the history of an unseen word; empty at the
-    highest order.
+    ``begins``: int32 (C + 1,), where the children of each context, an n-gram of one order below, begin. ``words``:
+    int32 (G,), last word, ascending within a context; order 1 holds all V types. ``log_probs``: float32 (G,), nats, of
+    the last word after the others, all lower orders included. ``log_backoffs``: float32 (G,), nats, weight of the
+    shorter history where this n-gram is the history of an unseen word; empty at the highest order.
     """
 
-    keys: np.ndarray
+    begins: np.ndarray
+    words: np.ndarray
     log_probs: np.ndarray
     log_backoffs: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.keys)
+        return len(self.words)
+
+    @property
+    def context(self) -> np.ndarray:
+        """int32 (G,): number of the n-gram without its last word, one order below."""
+        return np.repeat(np.arange(len(self.begins) - 1, dtype=np.int32), np.diff(self.begins))
 
 
 @dataclass(frozen=True)
@@ -47,111 +54,135 @@ class Table:
         """Stored n-grams of all orders."""
         return sum(map(len, self.orders))
 
-    @property
-    def bits(self) -> int:
-        """Width of a word in a key."""
-        return word_bits(self.vocabulary_size)
-
     def check(self) -> None:
-        """Raise ValueError where the arrays cannot belong together, as after damage to a file."""
+        """Raise ValueError where the arrays cannot belong together, as after damage to a file.
+
+        Looks at types and lengths alone, so it takes no longer for a large table; look-up itself never reads
+        outside an array, whatever stands in it.
+        """
+        contexts = 1
         for k, grams in enumerate(self.orders, 1):
-            size = self.vocabulary_size if k == 1 else len(grams.keys)
-            backoffs = size if k < len(self.orders) else 0
-            shapes = [(grams.keys, np.int64, size), (grams.log_probs, np.float64, size)]
-            for array, kind, length in [*shapes, (grams.log_backoffs, np.float64, backoffs)]:
+            size = self.vocabulary_size if k == 1 else len(grams.words)
+            expected = {
+                "begins": (np.int32, contexts + 1),
+                "words": (np.int32, size),
+                "log_probs": (np.float32, size),
+                "log_backoffs": (np.float32, size if k < len(self.orders) else 0),
+            }
+            for name, (kind, length) in expected.items():
+                array = getattr(grams, name)
                 if array.dtype != kind or array.shape != (length,):
                     raise ValueError(
-                        f"order {k}: {array.dtype} {array.shape} where {kind.__name__} ({length},) belongs"
+                        f"order {k}: {name} is {array.dtype} {array.shape} where {kind.__name__} ({length},) belongs"
                     )
-            if k > 1 and size and int(grams.keys[-1] >> self.bits) >= len(self.orders[k - 2]):
-                raise ValueError(f"order {k}: an n-gram has no context")
-            if not (np.diff(grams.keys) > 0).all():
-                raise ValueError(f"order {k}: the n-grams are not in order")
+            if int(grams.begins[0]) != 0 or int(grams.begins[-1]) != size:
+                raise ValueError(f"order {k}: the n-grams are not those of their contexts")
+            contexts = size
 
     def log_probs(self, ids: np.ndarray, starts: np.ndarray) -> np.ndarray:
         """float64 (N,), nats: ``ln p(ids[i] | history)`` at every position, that of an empty history where one starts.
 
         ``ids``: int (N,). ``starts``: bool (N,), beginnings of rows; at a boundary history starts by itself.
         """
-        result = np.empty(len(ids))
-        overlap = len(self.orders) - 1
-        for first in range(0, len(ids), CHUNK):
-            begin = max(0, first - overlap)  # what the chunk may look back on
-            part = slice(begin, first + CHUNK)
-            result[first : first + CHUNK] = self._log_probs(ids[part], starts[part])[first - begin :]
-        return result
+        return self.look_up(ids, starts)[0]
 
-    def _log_probs(self, ids: np.ndarray, starts: np.ndarray) -> np.ndarray:
-        result = self.orders[0].log_probs[ids]
-        for k, places, contexts, found in self._walk(ids, starts):
-            result[places] += self.orders[k - 2].log_backoffs[contexts]
-            hits = found >= 0
-            result[places[hits]] = self.orders[k - 1].log_probs[found[hits]]
-        return result
+    def look_up(self, ids: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """As ``log_probs``, and how each was found: float64, int8, int8 (N,).
+
+        The second array is the order of the n-gram that was found, 1 where not even the last word before it helped;
+        the third is the length of the longest stored history that any word was seen after, 0 to the highest order - 1.
+        """
+        ids, starts = np.ascontiguousarray(ids, np.int32), np.ascontiguousarray(starts, bool)
+        result, found, known = np.empty(len(ids)), np.ones(len(ids), np.int8), np.zeros(len(ids), np.int8)
+        overlap = len(self.orders) - 1
+
+        def chunk(first: int) -> None:
+            begin = max(0, first - overlap)  # what the chunk may look back on
+            part, own = slice(begin, first + CHUNK), slice(first, first + CHUNK)
+            answers = np.empty(len(ids[part])), np.ones(len(ids[part]), np.int8), np.zeros(len(ids[part]), np.int8)
+            self._look_up(ids[part], starts[part], *answers)
+            result[own], found[own], known[own] = (answer[first - begin :] for answer in answers)
+
+        in_threads(chunk, range(0, len(ids), CHUNK))
+        return result, found, known
+
+    def _look_up(
+        self, ids: np.ndarray, starts: np.ndarray, result: np.ndarray, found: np.ndarray, known: np.ndarray
+    ) -> None:
+        """Fill the three answers, order by order."""
+        result[:] = self.orders[0].log_probs[ids]
+        numbers, longer = ids.copy(), np.empty_like(ids)
+        for k, (lower, grams) in enumerate(pairwise(self.orders), 2):
+            arrays = (lower.log_backoffs, grams.begins, grams.words, grams.log_probs)
+            _extend(k, ids, starts, numbers, longer, *arrays, result, found, known)
+            numbers, longer = longer, numbers
 
     def next_log_probs(self, histories: list[np.ndarray]) -> np.ndarray:
         """float64 (B, V), nats: the distribution of the next word after each history (ids, oldest first)."""
-        recent = [history[-max(1, len(self.orders) - 1) :] for history in histories]
-        rows = [np.append(history, 0) for history in recent]  # any word will do: only its contexts are asked for
-        lengths = np.array([len(row) for row in rows], np.int64)
-        last = np.cumsum(lengths) - 1
-        starts = np.zeros(int(lengths.sum()), bool)
-        starts[last - lengths + 1] = True
-        row_of = np.full(len(starts), -1)
-        row_of[last] = np.arange(len(rows))
-        result = np.tile(self.orders[0].log_probs, (len(rows), 1))
-        mask = (1 << self.bits) - 1
-        for k, places, contexts, _ in self._walk(np.concatenate(rows), starts):
-            shorter, grams = self.orders[k - 2], self.orders[k - 1]
-            asked = row_of[places] >= 0
-            for b, context in zip(row_of[places[asked]].tolist(), contexts[asked].tolist(), strict=True):
-                begin, end = np.searchsorted(grams.keys, (context << self.bits, (context + 1) << self.bits))
-                result[b] += shorter.log_backoffs[context]
-                result[b, grams.keys[begin:end] & mask] = grams.log_probs[begin:end]
+        result = np.tile(self.orders[0].log_probs.astype(np.float64), (len(histories), 1))
+        for lower, grams, contexts in self._contexts(histories):
+            _fill_next(contexts, lower.log_backoffs, grams.begins, grams.words, grams.log_probs, result)
         return result
 
-    def _walk(self, ids: np.ndarray, starts: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
-        """For each order k from 2: the positions whose context of k - 1 words is stored, and what is found there.
-
-        Yields k and three int arrays (n,): positions in ``ids``, the contexts' numbers, and the numbers of the
-        k-grams that end there, or -1. An n-gram whose suffix is not stored is not looked for.
-        """
-        lengths = _history_lengths(ids, starts | (ids == 0))
-        numbers = ids.astype(np.int64)  # g_{k-1}, -1 where the (k-1)-gram is not stored
-        for k in range(2, len(self.orders) + 1):
-            contexts = np.empty_like(numbers)
-            contexts[0], contexts[1:] = -1, numbers[:-1]
-            places = np.flatnonzero((contexts >= 0) & (lengths >= k - 1))
-            if not len(places):
-                return
-            contexts = contexts[places]
-            found = np.full(len(places), -1, np.int64)
-            likely = np.flatnonzero(numbers[places] >= 0)
-            keys = (contexts[likely] << self.bits) | ids[places[likely]]
-            found[likely] = _find(self.orders[k - 1].keys, keys)
-            yield k, places, contexts, found
-            numbers = np.full(len(ids), -1, np.int64)
-            numbers[places] = found
+    def _contexts(self, histories: list[np.ndarray]) -> Iterator[tuple[Grams, Grams, np.ndarray]]:
+        """For each order from 2: the grams below, the grams, and int32 (B,), the contexts of the histories or -1."""
+        recent = [history[-max(1, len(self.orders) - 1) :] for history in histories]
+        rows = [np.append(history, 0) for history in recent]  # any word will do: only its contexts are asked for
+        ends = np.cumsum([len(row) for row in rows]) - 1
+        starts = np.zeros(int(ends[-1]) + 1 if rows else 0, bool)
+        starts[[0, *(ends[:-1] + 1)][: len(rows)]] = True
+        ids = np.concatenate(rows).astype(np.int32) if rows else np.empty(0, np.int32)
+        unused = np.empty(len(ids)), np.ones(len(ids), np.int8), np.zeros(len(ids), np.int8)
+        numbers, longer = ids.copy(), np.empty_like(ids)
+        for k, (lower, grams) in enumerate(pairwise(self.orders), 2):
+            contexts = np.where((ids[ends - 1] == 0) & (k > 2), np.int32(-1), numbers[ends - 1])
+            yield lower, grams, contexts
+            arrays = (lower.log_backoffs, grams.begins, grams.words, grams.log_probs)
+            _extend(k, ids, starts, numbers, longer, *arrays, *unused)
+            numbers, longer = longer, numbers
 
 
-def _history_lengths(ids: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """int32 (N,): how many tokens position i may look back on: those since the last start before it, that one included.
+@compiled
+def _extend(k, ids, starts, numbers, longer, backoffs, begins, words, log_probs, result, found, known):
+    """From the (k-1)-grams to the k-grams that end at each position.
 
-    ``ids``: int (N,). ``starts``: bool (N,), where history begins anew: boundaries and beginnings of rows.
+    ``numbers``: int32 (n,), the (k-1)-gram that ends there, -1 where it is not stored; ``longer`` receives the k-gram.
+    ``result``, ``found``, ``known`` are renewed where the history is stored. An n-gram whose suffix is not stored
+    is not looked for; one whose history has a boundary inside does not exist.
     """
-    positions = np.arange(len(ids), dtype=np.int32)
-    begins = np.maximum.accumulate(np.where(starts, positions, np.int32(0)))
-    lengths = np.zeros(len(ids), np.int32)
-    lengths[1:] = positions[1:] - begins[:-1]
-    return lengths
+    for i in range(len(ids)):
+        longer[i] = -1
+        if i == 0 or starts[i] or (k > 2 and ids[i - 1] == 0):
+            continue
+        context = numbers[i - 1]
+        if context < 0:
+            continue
+        begin = max(begins[context], 0)
+        end = min(begins[context + 1], len(words))
+        if begin < end:
+            known[i] = k - 1
+        if numbers[i] >= 0 and begin < end:
+            word = ids[i]
+            size = end - begin
+            while size > 1:  # the last child whose word is not above the one that is looked for
+                half = size >> 1
+                begin += half if words[begin + half] <= word else 0
+                size -= half
+            if words[begin] == word:
+                longer[i] = begin
+                result[i] = log_probs[begin]
+                found[i] = k
+                continue
+        result[i] += backoffs[context]
 
 
-def _find(sorted_keys: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """int64 (n,): where each of ``keys`` stands in ``sorted_keys``, -1 where it does not."""
-    order, ascending = sort(keys)  # neighbours then search the same cache lines, which halves the time
-    at = np.searchsorted(sorted_keys, ascending)
-    at[at == len(sorted_keys)] = 0
-    at[sorted_keys.take(at) != ascending] = -1
-    found = np.empty_like(at)
-    found[order] = at
-    return found
+@compiled
+def _fill_next(contexts, backoffs, begins, words, log_probs, result):
+    """Continue each row of ``result``, (B, V), from the order below by the children of its context."""
+    for b in range(len(contexts)):
+        if contexts[b] >= 0:
+            for v in range(result.shape[1]):
+                result[b, v] += backoffs[contexts[b]]
+            for n in range(max(begins[contexts[b]], 0), min(begins[contexts[b] + 1], len(words))):
+                if 0 <= words[n] < result.shape[1]:
+                    result[b, words[n]] = log_probs[n]

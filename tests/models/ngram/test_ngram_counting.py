@@ -40,7 +40,8 @@ def test_counts_of_three_sentences() -> None:
     assert counts.orders[1].raw.tolist() == [3, 2, 1, 2, 1]
     # <s> a keeps its 3 occurrences, for nothing can precede <s>; the others follow one word each.
     assert counts.of(2).tolist() == [3, 1, 1, 1, 1]
-    assert counts.orders[1].opens.tolist() == [True, False, False, False, False]
+    assert counts.orders[1].opening == 1
+    assert counts.orders[1].begins.tolist() == [0, 1, 1, 3, 4, 5]  # children of </s>, <unk>, a, b, c
     assert spelled(counts, 3) == [(0, 2, 3), (0, 2, 4), (2, 3, 0), (2, 4, 0)]
     assert counts.of(3).tolist() == [2, 1, 2, 1]
     # Without their first word these are a b, a c, b </s>, c </s>.
@@ -77,13 +78,29 @@ sentences = st.lists(st.lists(st.integers(1, 4), max_size=8), min_size=1, max_si
 
 
 @settings(max_examples=60, deadline=None)
-@given(sentences, st.integers(1, 6), st.booleans())
-def test_counts_equal_those_of_a_plain_count(text: list[list[int]], order: int, plain: bool) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        if not plain:  # as for keys too long to be packed with their positions, and for texts of many chunks
-            patch.setattr(counting, "PACKED_BITS", 0)
-            patch.setattr(counting, "CHUNK", 4)
-        counts = count(flat(text), 5, order)
+@given(sentences, st.integers(1, 6))
+def test_counts_equal_those_of_a_plain_count(text: list[list[int]], order: int) -> None:
+    compare(text, order, 5)
+
+
+@pytest.mark.parametrize(("size", "length"), [(3, 300), (3, 5000), (70, 5000), (3000, 9000), (150_000, 20_000)])
+def test_large_contexts_are_sorted_alike(size: int, length: int) -> None:
+    """Contexts of a few, of some hundred and of thousands of words take different ways to be sorted."""
+    rng = np.random.default_rng(size)
+    words = (size * rng.random(length) ** 4).astype(int)  # frequent words first, as in a text
+    compare([[int(w) or 1 for w in part] for part in np.array_split(words, length // 100)], 4, size)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_threads_do_not_change_the_numbers(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counting, "threads", lambda: threads)
+    rng = np.random.default_rng(1)
+    compare([rng.integers(1, 30, 20).tolist() for _ in range(200)], 5, 30)
+
+
+def compare(text: list[list[int]], order: int, size: int) -> None:
+    """Count with dictionaries, and compare."""
+    counts = count(flat(text), size, order)
     for k in range(1, order + 1):
         raw: Counter[tuple[int, ...]] = Counter()
         left: dict[tuple[int, ...], set[int]] = {}
@@ -101,7 +118,9 @@ def test_counts_equal_those_of_a_plain_count(text: list[list[int]], order: int, 
         grams, names = counts.orders[k - 1], spelled(counts, k)
         if k > 1:
             assert sorted(raw) == names
-            assert grams.opens.tolist() == [name[0] == 0 for name in names]
+            assert np.diff(grams.begins).sum() == len(grams)
+            assert len(grams.begins) == len(counts.orders[k - 2]) + 1
+            assert [name[0] == 0 for name in names] == [n < grams.opening for n in range(len(names))]
             shorter = spelled(counts, k - 1)
             assert [shorter[s] for s in grams.suffix] == [name[1:] for name in names]
         assert grams.raw.tolist() == [raw[name] for name in names]

@@ -1,0 +1,73 @@
+"""``Table`` <-> one file that is mapped into memory: it opens in milliseconds whatever its size.
+
+The file is safetensors, a header of names, types and offsets before the bare arrays, so that any reader of that format
+can look inside. Arrays are not read when it is opened but when look-up touches them, and processes share them.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from lmbench.models.ngram.table import Grams, Table
+from lmbench.training.checkpoints import atomic
+
+TYPES: dict[str, np.dtype] = {
+    "I32": np.dtype("<i4"),
+    "I64": np.dtype("<i8"),
+    "F32": np.dtype("<f4"),
+    "F64": np.dtype("<f8"),
+}
+NAMES = ("begins", "words", "log_probs", "log_backoffs")
+LONGEST_HEADER = 1 << 20
+
+
+def save_table(path: Path, table: Table) -> None:
+    """Write ``table`` to ``path``, whole or not at all."""
+    from safetensors.numpy import save_file
+
+    arrays = {f"{name}.{k}": getattr(grams, name) for k, grams in enumerate(table.orders, 1) for name in NAMES}
+    with atomic(path) as temporary:
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, str(temporary))
+
+
+def load_table(path: Path, vocabulary_size: int) -> Table:
+    """The table in ``path``, mapped, not read. Raises OSError or ValueError where it is missing or damaged."""
+    arrays = map_arrays(path)
+    highest = sum(name.startswith("words.") for name in arrays)
+    missing = [f"{n}.{k}" for k in range(1, highest + 1) for n in NAMES if f"{n}.{k}" not in arrays]
+    if missing or not highest:
+        raise ValueError(f"the arrays {', '.join(missing) or 'of n-grams'} are missing")
+    orders = [Grams(*(arrays[f"{name}.{k}"] for name in NAMES)) for k in range(1, highest + 1)]
+    table = Table(tuple(orders), vocabulary_size)
+    table.check()
+    return table
+
+
+def map_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file, mapped copy-on-write: what is changed in them stays in this process.
+
+    Raises OSError where the file cannot be read and ValueError where its header and its length do not agree.
+    """
+    size = Path(path).stat().st_size
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 0 < length <= min(size - 8, LONGEST_HEADER):
+            raise ValueError(f"a header of {length:,} bytes in a file of {size:,}")
+        header = json.loads(file.read(length))
+    content = np.memmap(path, np.uint8, mode="c") if size > 8 + length else np.empty(8 + length, np.uint8)
+    arrays = {}
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        shape, (begin, end) = entry["shape"], entry["data_offsets"]
+        kind = TYPES[entry["dtype"]]
+        whole = kind is not None and end - begin == int(np.prod(shape)) * kind.itemsize
+        if not whole or not 0 <= begin <= end <= size - 8 - length:
+            raise ValueError(
+                f"{name} of {entry['dtype']} {shape} cannot lie at {begin:,} to {end:,} of its {size:,} bytes"
+            )
+        arrays[name] = np.asarray(content[8 + length + begin : 8 + length + end]).view(kind).reshape(shape)
+    return arrays
