@@ -27,11 +27,13 @@ class Tokens:
     """One split as a flat array, and the tokenizer that made it.
 
     ``ids``: int32 (N,), ``</s> w w </s> w </s>``: opens and ends with the boundary (id 0). Every
-    id but the first is an event, so N - 1 events. ``tokenizer``: text <-> ids.
+    id but the first is an event, so N - 1 events. ``tokenizer``: text <-> ids. ``lossless``: whether
+    the ids give the text back; None where that was not found out while encoding it.
     """
 
     ids: np.ndarray
     tokenizer: Tokenizer
+    lossless: bool | None = None
 
     def __post_init__(self) -> None:
         if self.ids.ndim != 1 or len(self.ids) < 2 or self.ids[0] != 0 or self.ids[-1] != 0:

@@ -9,21 +9,23 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from itertools import count
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from lmbench import specification
 from lmbench.corpus.batches import Tokens
+from lmbench.corpus.scanning import Numbered, is_small, look_up, number_words
 from lmbench.corpus.segmentation import HAN_TOKEN as HAN_TOKEN
 from lmbench.corpus.segmentation import NUL, is_unsegmented_han, split_words
 from lmbench.corpus.vocabulary import BOUNDARY, UNKNOWN, Vocabulary
 from lmbench.errors import CorpusError, UsageError, unknown_name
+
+if TYPE_CHECKING:
+    from lmbench.corpus.wordtable import WordTable
 
 
 class Tokenizer(ABC):
@@ -53,7 +55,7 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def _ids(self, units: Sequence[str]) -> np.ndarray:
-        """int32 ids of all units, a boundary (0) between each two."""
+        """int32 ids of all units, a boundary (0) after each."""
 
     @abstractmethod
     def decode(self, ids: Iterable[int]) -> str:
@@ -67,17 +69,21 @@ class Tokenizer(ABC):
         """``</s> unit </s> unit </s>``: one boundary before the first and one after each unit."""
         if not units:
             raise CorpusError("There is no text to encode: not one sentence was given.")
-        return self._tokens_of(self._ids(units), len(units))
+        return self._tokens_of([self._ids(units)], len(units))
 
-    def _tokens_of(self, body: np.ndarray, units: int) -> Tokens:
-        """``body``: int32 ids of so many ``units``, a boundary between each two."""
-        ids = np.zeros(len(body) + 2, np.int32)
-        ids[1:-1] = body
+    def _tokens_of(self, blocks: list[np.ndarray], units: int, lossless: bool | None = None) -> Tokens:
+        """``blocks``: int32 ids of so many ``units``, a boundary after each; they are emptied on the way."""
+        ids = np.zeros(1 + sum(map(len, blocks)), np.int32)
+        last = len(ids)
+        while blocks:
+            block = blocks.pop()
+            ids[last - len(block) : last] = block
+            last -= len(block)
         if np.count_nonzero(ids) != len(ids) - units - 1:
             raise CorpusError(
                 f"The text holds a NUL character or {BOUNDARY} as a word, which mark boundaries here. Remove it."
             )
-        return Tokens(ids, self)
+        return Tokens(ids, self, lossless)
 
     def tokens(self, ids: Iterable[int]) -> list[str]:
         """The written form of each id, for display."""
@@ -85,6 +91,8 @@ class Tokenizer(ABC):
 
     def is_lossless(self, units: Sequence[str], encoded: Tokens) -> bool:
         """Whether decoding gives the text back: no ``<unk>`` hides text, no white space is lost."""
+        if encoded.lossless is not None:
+            return encoded.lossless
         rows = (row[1:-1] for row in encoded.rows())
         return all(self.decode(row) == unit for row, unit in zip(rows, units, strict=True))
 
@@ -141,50 +149,67 @@ class WordTokenizer(Tokenizer):
 
     @classmethod
     def train_and_encode(cls, units: Sequence[str], config: WordConfig) -> tuple[Self, Tokens]:
-        tokenizer, body = cls._train(units, config)
-        return tokenizer, tokenizer._tokens_of(body, len(units))
+        """Words are numbered while they are counted, and the numbers exchanged for ids when the vocabulary is known."""
+        tokenizer, parts = cls._train(units, config)
+        blocks: list[np.ndarray] = []
+        lossless: bool | None = True
+        while parts:
+            part = parts.pop(0)
+            ids = np.fromiter(map(tokenizer._ids_by_word.__getitem__, part.types), np.int32, len(part.types))
+            ids[0] = 0
+            hidden = any(part.types[number] != UNKNOWN for number in np.flatnonzero(ids == 1).tolist())
+            lossless = lossless and part.exact and not hidden
+            blocks += [np.take(ids, block, out=block, mode="clip") for block in part.blocks]
+        return tokenizer, tokenizer._tokens_of(blocks, len(units), lossless)
 
     @classmethod
-    def _train(cls, units: Sequence[str], config: WordConfig) -> tuple[Self, np.ndarray]:
-        """The tokenizer, and int32 ids of the units, a boundary between each two.
-
-        Words are numbered as they first occur, which counts and encodes them in one walk; the numbers are
-        exchanged for ids when the counts have told which id each type gets.
-        """
+    def _train(cls, units: Sequence[str], config: WordConfig) -> tuple[Self, list[Numbered]]:
+        """The tokenizer, and the words of the units by the numbers under which they were counted."""
         if not units:
             raise CorpusError("There is no text to train on: not one sentence was given.")
         han = is_unsegmented_han(units) if config.han is None else config.han
-        config = WordConfig(config.min_count, config.size, config.lower, han)
-        words = split_words(units, lower=config.lower, han=han)
-        numbers: dict[str, int] = defaultdict(count(1).__next__, {NUL: 0})
-        numbered = np.fromiter(map(numbers.__getitem__, words), np.int32, len(words))
-        occurrences = np.bincount(numbered, minlength=len(numbers)).tolist()
-        counts = {word: occurrences[number] for word, number in numbers.items() if number}
+        parts = number_words(units, lower=config.lower, han=han)
+        counts: dict[str, int] = {}
+        for part in parts:
+            for word, occurrences in zip(part.types[1:], part.counts[1:], strict=True):
+                counts[word] = counts.get(word, 0) + occurrences
         least = config.min_count
         if least is None:
             least = 1 if UNKNOWN in counts else 2
         config = WordConfig(least, config.size, config.lower, han)
-        tokenizer = cls(config, Vocabulary.from_counts(counts, min_count=least, size=config.size))
-        ids = np.fromiter(map(tokenizer._table.__getitem__, numbers), np.int32, len(numbers))
-        return tokenizer, ids[numbered]
+        return cls(config, Vocabulary.from_counts(counts, min_count=least, size=config.size)), parts
 
     def words(self, units: Sequence[str]) -> list[str]:
         """All words of all units as they are written, NUL between units."""
         return split_words(units, lower=self.config.lower, han=bool(self.config.han))
 
     @cached_property
-    def _table(self) -> dict[str, int]:
+    def _ids_by_word(self) -> dict[str, int]:
         return _Table({**self.vocabulary.ids, NUL: 0})
 
+    @cached_property
+    def _word_table(self) -> WordTable:
+        from lmbench.corpus.wordtable import WordTable
+
+        return WordTable(self.vocabulary.types, unknown=1)
+
+    def encode(self, units: Sequence[str]) -> Tokens:
+        if is_small(units):
+            return super().encode(units)
+        blocks, lossless = look_up(self._word_table, units, lower=self.config.lower, han=bool(self.config.han))
+        return self._tokens_of(blocks, len(units), lossless)
+
     def _ids(self, units: Sequence[str]) -> np.ndarray:
-        words = self.words(units)
-        return np.fromiter(map(self._table.__getitem__, words), np.int32, len(words))
+        words = [*self.words(units), NUL]
+        return np.fromiter(map(self._ids_by_word.__getitem__, words), np.int32, len(words))
 
     def decode(self, ids: Iterable[int]) -> str:
         types = self.vocabulary.types
         return ("" if self.config.han else " ").join([types[i] for i in ids])
 
     def is_lossless(self, units: Sequence[str], encoded: Tokens) -> bool:
+        if encoded.lossless is not None:
+            return encoded.lossless
         written = sum(word == UNKNOWN for word in self.words(units))
         return encoded.unknowns == written and super().is_lossless(units, encoded)
 
@@ -236,7 +261,7 @@ class CharTokenizer(Tokenizer):
 
 
 def _code_points(units: Sequence[str]) -> np.ndarray:
-    return np.frombuffer(NUL.join(units).encode("utf-32-le"), np.uint32)
+    return np.frombuffer(NUL.join([*units, ""]).encode("utf-32-le"), np.uint32)
 
 
 @dataclass(frozen=True)
@@ -257,7 +282,7 @@ class ByteTokenizer(Tokenizer):
         return cls(config, Vocabulary(("</s>", *(f"<0x{b:02X}>" for b in range(1, 256))), None, counts))
 
     def _ids(self, units: Sequence[str]) -> np.ndarray:
-        return np.frombuffer(NUL.join(units).encode(), np.uint8).astype(np.int32)
+        return np.frombuffer(NUL.join([*units, ""]).encode(), np.uint8).astype(np.int32)
 
     def decode(self, ids: Iterable[int]) -> str:
         values = ids if isinstance(ids, np.ndarray) else list(ids)
@@ -313,10 +338,9 @@ class BPETokenizer(Tokenizer):
 
     def _ids(self, units: Sequence[str]) -> np.ndarray:
         parts: list[int] = []
-        for number, encoding in enumerate(self._model.encode_batch_fast(units, add_special_tokens=False)):
-            if number:
-                parts.append(-1)
+        for encoding in self._model.encode_batch_fast(units, add_special_tokens=False):
             parts.extend(encoding.ids)
+            parts.append(-1)
         return np.array(parts, np.int32) + 1
 
     def decode(self, ids: Iterable[int]) -> str:
