@@ -11,7 +11,7 @@ from typing import Any
 from lmbench.benchmark.results import Result
 from lmbench.scoring import metrics
 from lmbench.scoring.scorer import Scores
-from lmbench.scoring.significance import bootstrap_perplexity
+from lmbench.scoring.significance import Interval, bootstrap_perplexity
 from lmbench.tasks.ranking import Ranking
 
 
@@ -24,8 +24,7 @@ def with_scores(result: Result, test: Scores, valid: Scores, seconds: float, sou
     result = replace(
         result,
         perplexity=summary["perplexity"],
-        perplexity_low=interval.low if interval else None,
-        perplexity_high=interval.high if interval else None,
+        **_ends("adaptive_perplexity" if test.adapts else "perplexity", interval),
         bits_per_character=summary["bits_per_character"],
         bits_per_byte=summary["bits_per_byte"],
         events=summary["events"],
@@ -33,6 +32,7 @@ def with_scores(result: Result, test: Scores, valid: Scores, seconds: float, sou
         score_tokens_per_second=summary["events"] / seconds if seconds else None,
         signature=str(test.signature),
         nats_per_event=summary["nats_per_event"],
+        adaptive_perplexity=summary["adaptive_perplexity"],
         pseudo_perplexity=summary["pseudo_perplexity"],
         valid_perplexity=metrics.perplexity(valid),
         comparison=hashlib.sha256(repr(test.signature.comparable).encode()).hexdigest()[:8],
@@ -79,11 +79,17 @@ def headline(result: Result) -> str:
     >>> headline(Result("uniform", None, perplexity=100.0, events=1000))
     'test perplexity 100.00 over 1,000 events'
     """
-    if result.perplexity is None:
+    name = "perplexity" if result.adaptive_perplexity is None else "adaptive_perplexity"
+    value, low, high = (getattr(result, name + end) for end in ("", "_low", "_high"))
+    if value is None:
         return f"no perplexity (the scores are no distribution) over {result.events:,} events"
-    low, high = result.perplexity_low, result.perplexity_high
     interval = f" ({low:,.2f} to {high:,.2f})" if low is not None and high is not None else ""
-    return f"test perplexity {result.perplexity:,.2f}{interval} over {result.events:,} events"
+    return f"test {name.replace('_', ' ')} {value:,.2f}{interval} over {result.events:,} events"
+
+
+def _ends(name: str, interval: Interval | None) -> dict[str, Any]:
+    """The fields that hold the ends of the interval of the number called ``name``."""
+    return {} if interval is None else {f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
 def _excess(result: Result, source: Result | None) -> float | None:

@@ -24,7 +24,7 @@ class Result:
     seed: int | None
     """None for a model that draws no random numbers."""
     perplexity: float | None = None
-    """Of the test split; None for what is no distribution."""
+    """Of the test split; None for what is no distribution, or learns from that text."""
     perplexity_low: float | None = None
     perplexity_high: float | None = None
     """95 % bootstrap interval over the segments of the test split."""
@@ -60,6 +60,11 @@ class Result:
     ranking_by: str = ""
     """What decides: the total log probability, or that per token."""
     nats_per_event: float | None = None
+    adaptive_perplexity: float | None = None
+    """Of a model that learns from the test split while it is scored, as a cache does: comparable with its like."""
+    adaptive_perplexity_low: float | None = None
+    adaptive_perplexity_high: float | None = None
+    """95 % bootstrap interval of it."""
     pseudo_perplexity: float | None = None
     """The formula of the perplexity where the scores are no distribution: comparable with nothing else."""
     valid_perplexity: float | None = None

@@ -53,6 +53,7 @@ class SegmentSums:
     bytes: np.ndarray
     lossless: bool
     normalized: bool
+    adapts: bool = False
 
 
 class RunFolder:
@@ -200,10 +201,11 @@ class RunFolder:
             events, unknowns = (np.array([int(row[column]) for row in rows], np.int64) for column in (2, 3))
             words, characters, size = (np.array([int(row[column]) for row in whole], np.int64) for column in (4, 5, 6))
             nats = np.array([float(row[1]) for row in rows])
-            lossless, normalized = (bool(result.details["test"][name]) for name in ("lossless", "normalized"))
+            test = result.details["test"]
+            flags = [bool(test["lossless"]), bool(test["normalized"]), bool(test.get("adapts", False))]
         except (OSError, ValueError, IndexError, KeyError) as error:
             raise ResultsError(f"{path} cannot be read: {error}. Run the model again with --resume.") from None
-        return SegmentSums(nats, events, unknowns, words, characters, size, lossless, normalized)
+        return SegmentSums(nats, events, unknowns, words, characters, size, *flags)
 
     def write_candidates(self, result: Result, rows: Iterable[Sequence[Any]]) -> None:
         """Put ``rows`` (``CANDIDATE_COLUMNS`` after model and seed) in place of those of ``result`` before."""

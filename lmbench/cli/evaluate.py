@@ -63,7 +63,7 @@ def evaluate(
         row = _row(name, model, scores, time.perf_counter() - started)
         tables.setdefault(scores.signature.comparable, []).append(row)
     for rows in tables.values():
-        rows.sort(key=lambda row: row["perplexity"] or float("inf"))
+        rows.sort(key=_standing)
     if form == "csv":
         print_rows([row for rows in tables.values() for row in rows], form)
     for rows in tables.values() if form != "csv" else ():
@@ -78,6 +78,14 @@ def evaluate(
         )
 
 
+def _standing(row: dict[str, Any]) -> tuple[int, float]:
+    """Sort key: by perplexity; then models that learn from the text itself, then what is no distribution."""
+    for place, name in enumerate(("perplexity", "adaptive_perplexity", "pseudo_perplexity")):
+        if row[name] is not None:
+            return (place, row[name])
+    return (3, 0.0)
+
+
 def _row(name: str, model: Any, scores: Scores, seconds: float) -> dict[str, Any]:
     """One line of the table."""
     from lmbench.scoring import metrics
@@ -87,8 +95,11 @@ def _row(name: str, model: Any, scores: Scores, seconds: float) -> dict[str, Any
     return {
         "model": name,
         "perplexity": metrics.perplexity(scores),
-        "low": interval.low if interval else None,
-        "high": interval.high if interval else None,
+        "low": interval.low if interval and not scores.adapts else None,
+        "high": interval.high if interval and not scores.adapts else None,
+        "adaptive_perplexity": metrics.adaptive_perplexity(scores),
+        "adaptive_low": interval.low if interval and scores.adapts else None,
+        "adaptive_high": interval.high if interval and scores.adapts else None,
         "pseudo_perplexity": metrics.pseudo_perplexity(scores),
         "nats_per_event": metrics.nats_per_event(scores),
         "bits_per_character": metrics.bits_per_character(scores),

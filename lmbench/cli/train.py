@@ -111,11 +111,12 @@ def _interrupted(checkpoints: Any, again: str) -> str:
 
 
 def _row(specification: str, model: Any, report: Any, valid: Scores) -> dict[str, Any]:
-    from lmbench.scoring.metrics import perplexity
+    from lmbench.scoring.metrics import adaptive_perplexity, perplexity
 
     return {
         "model": specification,
         "valid_perplexity": perplexity(valid),
+        "adaptive_valid_perplexity": adaptive_perplexity(valid),
         "parameters": model.parameters,
         "steps": report.steps or None,
         "epochs": report.epochs,

@@ -41,6 +41,9 @@ class LanguageModel(Protocol):
     crosses a boundary, ``stream`` where it runs on."""
     normalized: bool
     """Whether its probabilities sum to one; if not, it is never ranked by perplexity."""
+    adapts: bool = False
+    """Whether it learns from the text that is being scored, as a cache does: then its perplexity stands in a column
+    of its own, never beside those of models that stay as they were trained."""
 
     @property
     def parameters(self) -> int:
@@ -58,6 +61,15 @@ class LanguageModel(Protocol):
     @classmethod
     def load(cls, directory: Path) -> Self:
         """Read what ``save`` wrote."""
+
+
+@runtime_checkable
+class Confident(Protocol):
+    """A model that knows how much its next answer is worth: optional, for mixtures whose weights depend on it."""
+
+    def confidence(self, batch: Batch) -> np.ndarray:
+        """int (B, T): a small number, not negative, known before each token of a row, such as the length of the longest
+        history that is stored. It never depends on the token itself nor on what follows; padding may hold anything."""
 
 
 @runtime_checkable

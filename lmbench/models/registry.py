@@ -20,6 +20,7 @@ from lmbench.models.base import LanguageModel, Trainable, read_model
 MODELS: dict[str, str] = {
     "uniform": "lmbench.models.uniform:Uniform",
     "source": "lmbench.models.source:Source",
+    "cache": "lmbench.models.cache:Cache",
     "ngram": "lmbench.models.ngram.model:NGram",
     "lstm": "lmbench.models.recurrent:LSTM",
     "gpt": "lmbench.models.gpt:GPT",

@@ -39,6 +39,8 @@ SHOWN = (
     Column("excess_over_source", "nats over source", 3, better="low"),
     Column("bits_per_character", "bits/char", 3),
     Column("bits_per_byte", "bits/byte", 3),
+    Column("adaptive_perplexity", "adaptive perplexity", 2),
+    Column("adaptive_interval", "95 % interval (adaptive)"),
     Column("pseudo_perplexity", "pseudo-perplexity", 2),
     Column("ranking_accuracy", "ranking %", 1, 100, better="high"),
     Column("mean_reciprocal_rank", "MRR", 3),
@@ -72,8 +74,8 @@ class Table:
 def groups(results: Sequence[Result]) -> list[Group]:
     """The scored results, apart by what they predict; in each the source first, then by rising perplexity.
 
-    Results without a perplexity, of models that are no distribution, come last. A model that failed before it was
-    scored is in no group; one that failed after keeps its numbers.
+    Results without a perplexity come last: models that adapt to the text, then those that are no distribution. A model
+    that failed before it was scored is in no group; one that failed after keeps its numbers.
     """
     apart: dict[str, list[Result]] = {}
     for result in results:
@@ -102,6 +104,11 @@ def notes(results: Sequence[Result]) -> list[str]:
         )
     if any(result.ranking_by == "token" and result.ranking_accuracy is not None for result in results):
         found.append("Candidates are ranked by log probability per token, since some have a word less than others.")
+    if any(result.adaptive_perplexity is not None for result in results):
+        found.append(
+            "An adaptive perplexity is that of a model which learns from the test text while it reads it, as a cache "
+            "does: compare it with other adaptive ones only."
+        )
     found += _ties(results)
     contexts = {result.details["signature"]["context"] for result in results if "signature" in result.details}
     if len(contexts) > 1:
@@ -231,15 +238,18 @@ def _about(result: Result) -> str:
 
 
 def _standing(result: Result) -> tuple[int, float]:
-    """Sort key: the source, then distributions by perplexity, then the rest."""
+    """Sort key: the source, then distributions by perplexity, then those that adapt to the text, then the rest."""
     if result.kind == "source":
         return (0, 0.0)
-    return (2, 0.0) if result.perplexity is None else (1, result.perplexity)
+    if result.perplexity is not None:
+        return (1, result.perplexity)
+    return (3, 0.0) if result.adaptive_perplexity is None else (2, result.adaptive_perplexity)
 
 
 def _cell(column: Column, result: Result) -> str:
-    if column.name == "interval":
-        low, high = result.perplexity_low, result.perplexity_high
+    if column.name in ("interval", "adaptive_interval"):
+        name = column.name.replace("interval", "perplexity")
+        low, high = getattr(result, f"{name}_low"), getattr(result, f"{name}_high")
         return "" if low is None or high is None else f"{low:,.2f} to {high:,.2f}"
     value: Any = getattr(result, column.name)
     if value is None:

@@ -8,7 +8,8 @@ a short sentence the weight of a long one. With N events, C characters and L = s
     bits per character   L / (C ln 2)     the same text, whatever the tokens: comparable across tokenizers
 
 A number that would mislead is None, never a guess: a perplexity of what is not a distribution, bits per
-character where the tokens hide part of the text.
+character where the tokens hide part of the text. Two other things bear the same formula under names of their own: the
+adaptive perplexity of a model that learns from the text it is asked about, and the pseudo-perplexity.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ class Sums(Protocol):
     def lossless(self) -> bool: ...
     @property
     def normalized(self) -> bool: ...
+    @property
+    def adapts(self) -> bool: ...
 
 
 def total_nats(scores: Sums) -> float:
@@ -65,8 +68,16 @@ def nats_per_event(scores: Sums) -> float:
 
 
 def perplexity(scores: Sums) -> float | None:
-    """exp(nats per event); None where the scores are no distribution (stupid backoff, masked models)."""
-    return exp(nats_per_event(scores)) if scores.normalized else None
+    """exp(nats per event); None where the scores are no distribution (stupid backoff, masked models) or adapt."""
+    return exp(nats_per_event(scores)) if _ranked(scores) else None
+
+
+def adaptive_perplexity(scores: Sums) -> float | None:
+    """The same of a model that learned from the text while it was scored, as a cache does; else None.
+
+    It is a distribution, but it has seen more than the training split: never in one ranking with those that did not.
+    """
+    return exp(nats_per_event(scores)) if scores.normalized and scores.adapts else None
 
 
 def pseudo_perplexity(scores: Sums) -> float | None:
@@ -75,12 +86,12 @@ def pseudo_perplexity(scores: Sums) -> float | None:
 
 
 def bits_per_character(scores: Sums) -> float | None:
-    """Bits per Unicode code point; None unless the tokens give the text back and the model is a distribution."""
+    """Bits per Unicode code point; None unless the tokens give the text back and there is a perplexity."""
     return _bits_per(scores, scores.characters)
 
 
 def bits_per_byte(scores: Sums) -> float | None:
-    """Bits per byte of UTF-8; None unless the tokens give the text back and the model is a distribution."""
+    """Bits per byte of UTF-8; None unless the tokens give the text back and there is a perplexity."""
     return _bits_per(scores, scores.bytes)
 
 
@@ -93,11 +104,11 @@ def perplexity_without_unknowns(scores: Scores) -> float | None:
     """Perplexity over the events that are not ``<unk>`` (KenLM's "excluding OOVs").
 
     A second look, not a number to rank by: a model can buy a low one by giving all its mass to ``<unk>``
-    elsewhere. None where nothing else is left or there is no distribution.
+    elsewhere. None where nothing else is left or there is no perplexity.
     """
     unknown = scores.tokens.tokenizer.vocabulary.unknown
     known = scores.tokens.ids[1:] != (-1 if unknown is None else unknown)
-    if not scores.normalized or not known.any():
+    if not _ranked(scores) or not known.any():
         return None
     return exp(float(scores.token_nats[known].mean()))
 
@@ -106,6 +117,7 @@ def summary(scores: Sums) -> dict[str, Any]:
     """Every number of this module that ``scores`` allow, by name, as JSON values."""
     return {
         "perplexity": perplexity(scores),
+        "adaptive_perplexity": adaptive_perplexity(scores),
         "pseudo_perplexity": pseudo_perplexity(scores),
         "nats_per_event": nats_per_event(scores),
         "bits_per_character": bits_per_character(scores),
@@ -120,7 +132,13 @@ def summary(scores: Sums) -> dict[str, Any]:
         "segments": len(scores.nats),
         "lossless": scores.lossless,
         "normalized": scores.normalized,
+        "adapts": scores.adapts,
     }
+
+
+def _ranked(scores: Sums) -> bool:
+    """Whether the numbers may stand beside those of every other model."""
+    return scores.normalized and not scores.adapts
 
 
 def exp(nats: float) -> float:
@@ -130,6 +148,6 @@ def exp(nats: float) -> float:
 
 def _bits_per(scores: Sums, amounts: np.ndarray) -> float | None:
     amount = int(amounts.sum())
-    if not (scores.lossless and scores.normalized and amount):
+    if not (scores.lossless and _ranked(scores) and amount):
         return None
     return total_nats(scores) / (amount * LN2)

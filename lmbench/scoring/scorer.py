@@ -46,6 +46,7 @@ class Signature:
     events_sha256: str
     seed: int | None
     version: str
+    adapts: bool = False
 
     @property
     def comparable(self) -> tuple[Any, ...]:
@@ -57,10 +58,11 @@ class Signature:
 
     def __str__(self) -> str:
         seed = "" if self.seed is None else f"|seed:{self.seed}"
+        adapts = "|adapts:yes" if self.adapts else ""
         return (
             f"ppl|corpus:{self.corpus}@{self.corpus_sha256[:7]}|split:{self.split}|unit:{self.unit}"
             f"|vocab:{self.vocabulary}@{self.vocabulary_sha256[:4]}|unk:{100 * self.unknown_rate:.1f}%"
-            f"|eos:yes|context:{self.context}|events:{self.events}{seed}|v:{self.version}"
+            f"|eos:yes|context:{self.context}|events:{self.events}{adapts}{seed}|v:{self.version}"
         )
 
 
@@ -72,7 +74,8 @@ class Scores:
     the sum of -ln p; ``events`` and ``unknowns`` int64. Per unit (a sentence or document), int64 (U,):
     ``words`` (white-space separated), ``characters`` and ``bytes`` (UTF-8), the newline that ends a sentence
     included. ``token_nats``: float64 (events,), -ln p of each token in order. ``lossless``: whether the
-    tokens give the text back, so that bits per character and byte are lawful.
+    tokens give the text back, so that bits per character and byte are lawful. ``adapts``: whether the model learned
+    from the text while it was scored.
     """
 
     nats: np.ndarray
@@ -86,6 +89,7 @@ class Scores:
     lossless: bool
     normalized: bool
     signature: Signature
+    adapts: bool = False
 
 
 def score(
@@ -131,6 +135,7 @@ def score(
         lossless=model.tokenizer.is_lossless(units, tokens),
         normalized=model.normalized and model.reads == "left",  # a masked model has no perplexity
         signature=_signature(model, tokens, name, checksum, part.name, policy),
+        adapts=model.adapts,
     )
 
 
@@ -213,6 +218,15 @@ def _signature(
         context=context,
         events=tokens.events,
         events_sha256=hashlib.sha256(tokens.ids.tobytes()).hexdigest(),
-        seed=getattr(getattr(model, "config", None), "seed", None),
+        seed=_seed(model),
         version=__version__,
+        adapts=model.adapts,
     )
+
+
+def _seed(model: LanguageModel) -> int | None:
+    """The seed of the model; of a mixture, that which all its parts with a seed share."""
+    seeds = {getattr(getattr(part, "config", None), "seed", None) for part in getattr(model, "parts", (model,))} - {
+        None
+    }
+    return seeds.pop() if len(seeds) == 1 else None

@@ -41,6 +41,25 @@ def test_rows_are_ranked_only_with_those_that_predict_the_same_events() -> None:
     assert [result.model for result in failures(RESULTS)] == ["broken"]
 
 
+def test_what_learns_from_the_text_stands_below_in_columns_of_its_own() -> None:
+    adaptive = {"adaptive_perplexity": 40.0, "adaptive_perplexity_low": 38.0, "adaptive_perplexity_high": 42.0}
+    results = [
+        RESULTS[2],
+        made("ngram+cache", None, **adaptive),
+        made("cache", None, adaptive_perplexity=60.0),
+        RESULTS[0],
+    ]
+    (group,) = groups(results)
+    assert [result.model for result in group.results] == ["gpt", "ngram+cache", "cache", "backoff"]
+    table = tabulate(group)
+    row = dict(zip(table.headings, table.cells[1], strict=True))
+    assert row["perplexity"] == row["95 % interval"] == row["bits/byte"] == ""
+    assert row["adaptive perplexity"] == "40.00"
+    assert row["95 % interval (adaptive)"] == "38.00 to 42.00"
+    assert any("learns from the test text" in note for note in notes(results))
+    assert not any("learns from the test text" in note for note in notes(RESULTS))
+
+
 def test_what_was_measured_before_a_failure_is_shown() -> None:
     (group,) = groups([made("gpt", 5.0, status="failed", reason="MemoryError: in ranking"), made("lstm", 6.0)])
     assert [result.model for result in group.results] == ["gpt", "lstm"]

@@ -29,6 +29,7 @@ class Sums:
     bytes = np.array([12, 6])
     lossless: bool = True
     normalized: bool = True
+    adapts: bool = False
 
 
 def test_perplexity_is_the_exponential_of_a_ratio_of_sums() -> None:
@@ -55,6 +56,16 @@ def test_what_is_no_distribution_has_no_perplexity() -> None:
     assert metrics.bits_per_byte(sums) is None
     assert metrics.pseudo_perplexity(sums) == pytest.approx(2 ** (9 / 5))
     assert metrics.pseudo_perplexity(Sums()) is None
+
+
+def test_what_learns_from_the_text_has_a_perplexity_of_its_own() -> None:
+    sums = Sums(adapts=True)
+    assert metrics.adaptive_perplexity(sums) == pytest.approx(2 ** (9 / 5))
+    assert metrics.adaptive_perplexity(Sums()) is None
+    assert metrics.adaptive_perplexity(Sums(adapts=True, normalized=False)) is None
+    assert metrics.perplexity(sums) is None
+    assert metrics.pseudo_perplexity(sums) is None
+    assert metrics.bits_per_byte(sums) is None
 
 
 def test_a_broken_model_is_infinitely_bad_and_no_error() -> None:
