@@ -9,19 +9,16 @@ from lmbench.compiled import compiled
 
 @compiled
 def _space(text: np.ndarray, at: int) -> bool:
-    """Whether the character that begins at ``at`` is white space as ``str.split`` has it (Unicode 15)."""
-    byte = text[at]
-    if byte < 128:
-        return byte == 32 or 9 <= byte <= 13 or 28 <= byte <= 31
+    """Whether the character of several bytes at ``at`` is white space as ``str.split`` has it (Unicode 15)."""
+    byte, second, third = text[at], text[at + 1], text[at + 2]  # the NUL at the end may be the third
     if byte == 0xC2:  # U+0085 next line, U+00A0 no-break space
-        return text[at + 1] == 0x85 or text[at + 1] == 0xA0
-    if byte < 0xE1 or byte > 0xE3:
-        return False
-    second, third = text[at + 1], text[at + 2]
+        return second == 0x85 or second == 0xA0
     if byte == 0xE1:  # U+1680 Ogham space
         return second == 0x9A and third == 0x80
     if byte == 0xE3:  # U+3000 ideographic space
         return second == 0x80 and third == 0x80
+    if byte != 0xE2:
+        return False
     if second == 0x80:  # U+2000 to 200A, line and paragraph separators, U+202F narrow no-break space
         return third <= 0x8A or third == 0xA8 or third == 0xA9 or third == 0xAF
     return second == 0x81 and third == 0x9F  # U+205F mathematical space
@@ -29,17 +26,21 @@ def _space(text: np.ndarray, at: int) -> bool:
 
 @compiled
 def measure(text: np.ndarray, sizes: np.ndarray) -> None:
-    """Sizes of the units of ``text`` (uint8, NUL after each) into ``sizes``, int64 (U, 3): words, characters, bytes."""
+    """Sizes of the units of ``text`` (uint8, NUL after each) into ``sizes``, int64 (U, 3): words, characters, bytes.
+
+    Without branches but at NUL and at the few bytes that may begin white space beyond ASCII: text is not predictable.
+    """
     unit, first, words, continued, inside = 0, 0, 0, 0, False
     for at in range(len(text)):
         byte = text[at]
         if byte == 0:
             sizes[unit, 0], sizes[unit, 1], sizes[unit, 2] = words, at - first - continued, at - first
             unit, first, words, continued, inside = unit + 1, at + 1, 0, 0, False
-        elif 0x80 <= byte < 0xC0:
-            continued += 1
-        elif _space(text, at):
-            inside = False
-        elif not inside:
-            inside = True
-            words += 1
+            continue
+        follows = (byte & 0xC0) == 0x80  # inside a character: what its first byte is
+        visible = (byte > 32) | (byte < 9) | ((byte > 13) & (byte < 28))
+        if byte == 0xC2 or 0xE1 <= byte <= 0xE3:
+            visible = not _space(text, at)
+        words += visible & (not inside) & (not follows)
+        continued += follows
+        inside = (follows & inside) | ((not follows) & visible)

@@ -51,7 +51,7 @@ def _end(text: np.ndarray, start: int, han: bool) -> int:
     """Where the word ends that begins at ``start``; white space and NUL end a word."""
     end = start
     if not han:
-        while text[end] != 0 and not is_space(text[end]):
+        while text[end] > 32 or not (text[end] == 0 or is_space(text[end])):
             end += 1
         return end
     while _latin(text, end):
@@ -65,15 +65,17 @@ def _end(text: np.ndarray, start: int, han: bool) -> int:
 @compiled
 def _key(text: np.ndarray, start: int, end: int) -> np.uint64:
     """The key of the word ``text[start:end]``: see the docstring of the module."""
-    if end - start > 8:
-        key = OFFSET
-        for i in range(start, end):
-            key = (key ^ np.uint64(text[i])) * PRIME
-        return (key ^ (key >> HALF)) << EIGHT
-    key = NONE
+    key, shift, folded = NONE, NONE, OFFSET
     for i in range(start, end):
-        key |= np.uint64(text[i]) << (EIGHT * np.uint64(i - start))
-    return key
+        if shift == 64:
+            folded, key, shift = (folded ^ key) * SPREAD, NONE, NONE
+            folded ^= folded >> HALF
+        key |= np.uint64(text[i]) << shift
+        shift += EIGHT
+    if end - start <= 8:
+        return key
+    key = (folded ^ key) * SPREAD
+    return (key ^ (key >> HALF)) << EIGHT
 
 
 @compiled

@@ -43,18 +43,18 @@ def test_marks_and_line_ends_of_other_systems(bare_machine: Path) -> None:
     assert unify_newlines("one\ntw\ro\n") == ("one\ntw\ro\n", False)  # white space, no line end
 
 
-BAD = {
+BAD = {  # bytes and lines are counted from 1
     "empty": (b"", "is empty", "0 bytes"),
     "mark only": (b"\xef\xbb\xbf", "is empty", "byte-order mark"),
-    # line 2 is "fo\0o": its third byte, after the 4 of the first line -> offset 6
-    "nul": (b"one\nfo\0o", r"byte 6 \(line 2, byte 3 of it\) is NUL", "plain text file"),
-    # "\xe9" alone is Latin-1 for é: fourth byte of line 2, offset 4 + 3
-    "latin1": (b"one\ncaf\xe9 x", r"byte 7 \(line 2, byte 4 of it\) is 0xE9", "iconv -f LATIN1"),
-    # the mark is 3 bytes of line 1: "ab" ends at offset 5
-    "latin1 after a mark": (b"\xef\xbb\xbfab\xe9", r"byte 5 \(line 1, byte 6 of it\) is 0xE9", "iconv"),
-    "cut character": ("我们".encode()[:5], r"byte 3 \(line 1, byte 4 of it\) is 0xE4", "UTF-8"),
+    # line 2 is "fo\0o": its third byte, after the 4 of the first line: 4 + 3
+    "nul": (b"one\nfo\0o", r"byte 7 \(line 2, byte 3 of it\) is NUL", "plain text file"),
+    # "\xe9" alone is Latin-1 for é: fourth byte of line 2, 4 + 4
+    "latin1": (b"one\ncaf\xe9 x", r"byte 8 \(line 2, byte 4 of it\) is 0xE9", "iconv -f LATIN1"),
+    # the mark is 3 bytes of line 1: "ab" ends at byte 5
+    "latin1 after a mark": (b"\xef\xbb\xbfab\xe9", r"byte 6 \(line 1, byte 6 of it\) is 0xE9", "iconv"),
+    "cut character": ("我们".encode()[:5], r"byte 4 \(line 1, byte 4 of it\) is 0xE4", "UTF-8"),
     "utf-16": ("text".encode("utf-16"), "is written in UTF-16", "iconv -f UTF-16"),
-    "zip": (b"PK\x03\x04\0", r"byte 4 .* is NUL", "It is an archive: unpack it and name the folder"),
+    "zip": (b"PK\x03\x04\0", r"byte 5 .* is NUL", "It is an archive: unpack it and name the folder"),
     "damaged gz": (gzip.compress(b"some text" * 99)[:-9], "is a damaged gz file", "Copy or download it again"),
     "damaged bz2": (bz2.compress(b"some text" * 99)[:-9], "is a damaged bz2 file", "Copy or download it again"),
     "damaged xz": (lzma.compress(b"some text" * 99)[:-9], "is a damaged xz file", "Copy or download it again"),
@@ -128,6 +128,14 @@ def test_sentences_are_what_a_loop_over_lines_would_give(text: str) -> None:
     assert sentences(text, "keep", "x")[0] == "\n".join(lines)
     kept = [line for line in lines if line]
     assert sentences(text, "drop", "x") == ("\n".join(kept), len(lines) - len(kept))
+
+
+@given(
+    words=st.lists(st.sampled_from(["a", "é", "\u00a0", "我"]), min_size=1), ends=st.sampled_from(["", "\n", "\n\n"])
+)
+def test_a_tidy_text_stays_what_it_is(words: list[str], ends: str) -> None:
+    text = " ".join(words).replace("é ", "é\n")
+    assert sentences(text + ends, "drop", "x") == (text, len(ends) // 2)
 
 
 def test_the_boundary_as_a_word_is_refused_with_its_line() -> None:
