@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from lmbench.corpus.batches import Batch, Tokens
+from lmbench.corpus.scanning import unit_sizes
 from lmbench.corpus.text import Corpus, Split
 from lmbench.errors import ModelError
 from lmbench.models.base import Context, LanguageModel
@@ -122,14 +123,15 @@ def score(
     ends = _segment_ends(tokens.ends, part.line)
     lines = part.line == "sentence"
     unknown = model.tokenizer.vocabulary.unknown
-    hidden = np.zeros(tokens.events) if unknown is None else tokens.ids[1:] == unknown
+    hidden = tokens.ids[1:] == (-1 if unknown is None else unknown)
+    words, characters, size = unit_sizes(units).T
     return Scores(
         nats=_sums(token_nats, ends),
         events=np.diff(ends, prepend=0),
-        unknowns=_sums(hidden, ends).astype(np.int64),
-        words=np.array([len(unit.split()) for unit in units]),
-        characters=np.array([len(unit) + lines for unit in units]),
-        bytes=np.array([len(unit.encode()) + lines for unit in units]),
+        unknowns=np.bincount(np.searchsorted(ends, np.flatnonzero(hidden), "right"), minlength=len(ends)),
+        words=words,
+        characters=characters + lines,
+        bytes=size + lines,
         token_nats=token_nats,
         tokens=tokens,
         lossless=model.tokenizer.is_lossless(units, tokens),
@@ -182,13 +184,16 @@ def _segment_ends(ends: np.ndarray, line: str) -> np.ndarray:
     if line == "sentence":
         return ends
     starts = np.concatenate(([0], ends[:-1]))
-    cuts = [np.linspace(a, b, max(1, -(-(b - a) // BLOCK)) + 1)[1:] for a, b in zip(starts, ends, strict=True)]
-    return np.concatenate(cuts).astype(np.int64)
+    blocks = np.maximum(1, -(-(ends - starts) // BLOCK))  # of each document, as equal as can be
+    number = np.arange(1, blocks.sum() + 1) - np.repeat(np.cumsum(blocks) - blocks, blocks)
+    result = (np.repeat((ends - starts) / blocks, blocks) * number + np.repeat(starts, blocks)).astype(np.int64)
+    result[np.cumsum(blocks) - 1] = ends
+    return result
 
 
 def _sums(values: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """Sum ``values`` over segments that end before ``ends``."""
-    return np.add.reduceat(values.astype(np.float64), np.concatenate(([0], ends[:-1])))
+    return np.add.reduceat(values, np.concatenate(([0], ends[:-1])), dtype=np.float64)
 
 
 def _resolve(text: Corpus | Split | Sequence[str] | str, split: str) -> tuple[Split, str, str]:
@@ -217,7 +222,7 @@ def _signature(
         unknown_rate=tokens.unknowns / tokens.events,
         context=context,
         events=tokens.events,
-        events_sha256=hashlib.sha256(tokens.ids.tobytes()).hexdigest(),
+        events_sha256=hashlib.sha256(np.ascontiguousarray(tokens.ids).data).hexdigest(),
         seed=_seed(model),
         version=__version__,
         adapts=model.adapts,
