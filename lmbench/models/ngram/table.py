@@ -7,14 +7,17 @@ that had to be given up, as in an ARPA file. Every suffix and every context of a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
 
 from lmbench.compiled import compiled, in_threads
+from lmbench.models.ngram.index import Index, make_index
 
-CHUNK = 1 << 14
+PAYS = 6
+"""N-grams that are indexed in the time that a look-up without index loses on one word."""
+CHUNK = 1 << 13
 """Tokens looked up at a time: few enough that what is known of them stays in the cache from order to order."""
 
 
@@ -48,6 +51,7 @@ class Table:
 
     orders: tuple[Grams, ...]
     vocabulary_size: int
+    _indices: Indices = field(default_factory=lambda: Indices(), repr=False, compare=False)
 
     @property
     def entries(self) -> int:
@@ -90,32 +94,40 @@ class Table:
         """As ``log_probs``, and how each was found: float64, int8, int8 (N,).
 
         The second array is the order of the n-gram that was found, 1 where not even the last word before it helped;
-        the third is the length of the longest stored history that any word was seen after, 0 to the highest order - 1.
+        the third is the length of the longest stored history, 0 to the highest order - 1.
         """
         ids, starts = np.ascontiguousarray(ids, np.int32), np.ascontiguousarray(starts, bool)
-        result, found, known = np.empty(len(ids)), np.ones(len(ids), np.int8), np.zeros(len(ids), np.int8)
+        result, found, known = np.empty(len(ids)), np.empty(len(ids), np.int8), np.empty(len(ids), np.int8)
         overlap = len(self.orders) - 1
+        indices = self._indices.after(len(ids), self)
 
         def chunk(first: int) -> None:
             begin = max(0, first - overlap)  # what the chunk may look back on
             part, own = slice(begin, first + CHUNK), slice(first, first + CHUNK)
-            answers = np.empty(len(ids[part])), np.ones(len(ids[part]), np.int8), np.zeros(len(ids[part]), np.int8)
-            self._look_up(ids[part], starts[part], *answers)
+            answers = self._look_up(ids[part], starts[part], indices)
             result[own], found[own], known[own] = (answer[first - begin :] for answer in answers)
 
         in_threads(chunk, range(0, len(ids), CHUNK))
         return result, found, known
 
     def _look_up(
-        self, ids: np.ndarray, starts: np.ndarray, result: np.ndarray, found: np.ndarray, known: np.ndarray
-    ) -> None:
-        """Fill the three answers, order by order."""
-        result[:] = self.orders[0].log_probs[ids]
-        numbers, longer = ids.copy(), np.empty_like(ids)
+        self, ids: np.ndarray, starts: np.ndarray, indices: list[Index | None]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Order by order: the contexts, the n-grams that continue them, and what follows for the answers."""
+        result, found = self.orders[0].log_probs[ids].astype(np.float64), np.ones(len(ids), np.int8)
+        known, scratch = np.zeros(len(ids), np.int8), np.empty((2, len(ids)), np.int64)
+        numbers, longer, contexts = ids.copy(), np.empty_like(ids), np.empty_like(ids)
         for k, (lower, grams) in enumerate(pairwise(self.orders), 2):
-            arrays = (lower.log_backoffs, grams.begins, grams.words, grams.log_probs)
-            _extend(k, ids, starts, numbers, longer, *arrays, result, found, known)
+            _look_back(k, ids, starts, numbers, contexts)
+            index = indices[k - 2]
+            if index is None:
+                _search(contexts, numbers, ids, grams.begins, grams.words, longer)
+            else:
+                index.find(contexts, ids, longer, scratch)
+            arrays = (lower.log_probs, lower.log_backoffs, grams.log_probs)
+            _settle(k, k == len(self.orders), contexts, numbers, longer, *arrays, result, found, known)
             numbers, longer = longer, numbers
+        return result, found, known
 
     def next_log_probs(self, histories: list[np.ndarray]) -> np.ndarray:
         """float64 (B, V), nats: the distribution of the next word after each history (ids, oldest first)."""
@@ -128,52 +140,79 @@ class Table:
         """For each order from 2: the grams below, the grams, and int32 (B,), the contexts of the histories or -1."""
         recent = [history[-max(1, len(self.orders) - 1) :] for history in histories]
         rows = [np.append(history, 0) for history in recent]  # any word will do: only its contexts are asked for
-        ends = np.cumsum([len(row) for row in rows]) - 1
-        starts = np.zeros(int(ends[-1]) + 1 if rows else 0, bool)
+        ends = np.cumsum([len(row) for row in rows], dtype=np.int64) - 1
+        ids = np.concatenate([np.empty(0, np.int32), *rows]).astype(np.int32)
+        starts = np.zeros(len(ids), bool)
         starts[[0, *(ends[:-1] + 1)][: len(rows)]] = True
-        ids = np.concatenate(rows).astype(np.int32) if rows else np.empty(0, np.int32)
-        unused = np.empty(len(ids)), np.ones(len(ids), np.int8), np.zeros(len(ids), np.int8)
-        numbers, longer = ids.copy(), np.empty_like(ids)
+        numbers, longer, contexts = ids.copy(), np.empty_like(ids), np.empty_like(ids)
         for k, (lower, grams) in enumerate(pairwise(self.orders), 2):
-            contexts = np.where((ids[ends - 1] == 0) & (k > 2), np.int32(-1), numbers[ends - 1])
-            yield lower, grams, contexts
-            arrays = (lower.log_backoffs, grams.begins, grams.words, grams.log_probs)
-            _extend(k, ids, starts, numbers, longer, *arrays, *unused)
+            _look_back(k, ids, starts, numbers, contexts)
+            yield lower, grams, contexts[ends]
+            _search(contexts, numbers, ids, grams.begins, grams.words, longer)
             numbers, longer = longer, numbers
 
 
-@compiled
-def _extend(k, ids, starts, numbers, longer, backoffs, begins, words, log_probs, result, found, known):
-    """From the (k-1)-grams to the k-grams that end at each position.
+class Indices:
+    """The hash indices of a table, made once so many words were asked for that they pay."""
 
-    ``numbers``: int32 (n,), the (k-1)-gram that ends there, -1 where it is not stored; ``longer`` receives the k-gram.
-    ``result``, ``found``, ``known`` are renewed where the history is stored. An n-gram whose suffix is not stored
-    is not looked for; one whose history has a boundary inside does not exist.
+    def __init__(self) -> None:
+        self.asked = 0
+        self.made: list[Index | None] | None = None
+
+    def after(self, asked: int, table: Table) -> list[Index | None]:
+        """One for each order from 2, when ``asked`` more words are looked up; None for those that are not made."""
+        self.asked += asked
+        if self.made is None and self.asked * PAYS > table.entries:
+            arrays = [(grams.begins, grams.words) for grams in table.orders[1:]]
+            self.made = in_threads(lambda pair: make_index(*pair, table.vocabulary_size), arrays)
+        return self.made or [None] * (len(table.orders) - 1)
+
+
+@compiled
+def _look_back(k, ids, starts, numbers, contexts):
+    """The (k-1)-gram before each position, -1 where there is none: none is stored, or a boundary stands inside."""
+    for i in range(len(ids)):
+        outside = i == 0 or starts[i] or (k > 2 and ids[i - 1] == 0)
+        contexts[i] = -1 if outside else numbers[i - 1]
+
+
+@compiled
+def _search(contexts, numbers, ids, begins, words, longer):
+    """The n-gram that continues each context by the word there, -1 where it is not stored, by binary search.
+
+    ``numbers``: the same without its first word; where that is not stored, the longer one is not looked for.
     """
     for i in range(len(ids)):
         longer[i] = -1
-        if i == 0 or starts[i] or (k > 2 and ids[i - 1] == 0):
-            continue
-        context = numbers[i - 1]
-        if context < 0:
-            continue
-        begin = max(begins[context], 0)
-        end = min(begins[context + 1], len(words))
-        if begin < end:
-            known[i] = k - 1
-        if numbers[i] >= 0 and begin < end:
-            word = ids[i]
-            size = end - begin
+        if contexts[i] >= 0 and numbers[i] >= 0:
+            begin = max(begins[contexts[i]], 0)
+            size = min(begins[contexts[i] + 1], len(words)) - begin
             while size > 1:  # the last child whose word is not above the one that is looked for
                 half = size >> 1
-                begin += half if words[begin + half] <= word else 0
+                begin += half if words[begin + half] <= ids[i] else 0
                 size -= half
-            if words[begin] == word:
+            if size == 1 and words[begin] == ids[i]:
                 longer[i] = begin
-                result[i] = log_probs[begin]
-                found[i] = k
-                continue
-        result[i] += backoffs[context]
+
+
+@compiled
+def _settle(k, highest, contexts, numbers, longer, lower_log_probs, backoffs, log_probs, result, found, known):
+    """Order k's part in the answers. A probability is read once, when no longer n-gram can replace it.
+
+    Up to there ``result`` holds the unigram's. ``numbers``: the n-gram one order below.
+    """
+    for i in range(len(contexts)):
+        if contexts[i] >= 0:
+            known[i] = k - 1
+        if longer[i] >= 0:
+            found[i] = k
+            if highest:
+                result[i] = log_probs[longer[i]]
+        else:
+            if k > 2 and found[i] == k - 1:
+                result[i] = lower_log_probs[numbers[i]]
+            if contexts[i] >= 0:
+                result[i] += backoffs[contexts[i]]
 
 
 @compiled
