@@ -17,7 +17,6 @@ from lmbench.compiled import compiled
 ENCODING, SURROGATES = "utf-8", "surrogatepass"
 """How words become bytes: different strings give different bytes, whatever a string holds."""
 SPREAD = np.uint64(0x9E3779B97F4A7C15)  # 2 ** 64 over the golden ratio (Knuth 1998, section 6.4)
-OFFSET, PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)  # of the hash FNV-1a, 64 bits
 EIGHT, HALF, NONE = np.uint64(8), np.uint64(32), np.uint64(0)
 POSITION, WRITTEN, TYPES, UNSEEN, UNEVEN = range(5)
 """Of ``state``: bytes read and numbers written of this text; types in the table, words that it does not hold, and gaps
@@ -47,13 +46,9 @@ def _latin(text: np.ndarray, at: int) -> int:
 
 
 @compiled
-def _end(text: np.ndarray, start: int, han: bool) -> int:
-    """Where the word ends that begins at ``start``; white space and NUL end a word."""
+def _han_end(text: np.ndarray, start: int) -> int:
+    """Where the token of Chinese text ends that begins at ``start``."""
     end = start
-    if not han:
-        while text[end] > 32 or not (text[end] == 0 or is_space(text[end])):
-            end += 1
-        return end
     while _latin(text, end):
         end += _latin(text, end)
     if end > start:
@@ -63,19 +58,26 @@ def _end(text: np.ndarray, start: int, han: bool) -> int:
 
 
 @compiled
-def _key(text: np.ndarray, start: int, end: int) -> np.uint64:
-    """The key of the word ``text[start:end]``: see the docstring of the module."""
-    key, shift, folded = NONE, NONE, OFFSET
-    for i in range(start, end):
-        if shift == 64:
+def _word(text: np.ndarray, start: int, last: int, whole: bool) -> tuple[int, np.uint64]:
+    """The end and the key of the word at ``start``: up to white space or NUL, or ``whole`` up to ``last``."""
+    end, key, shift, folded = start, NONE, NONE, SPREAD
+    while end < last and (whole or text[end] > 32 or not (text[end] == 0 or is_space(text[end]))):
+        if shift == 64:  # eight bytes are full
             folded, key, shift = (folded ^ key) * SPREAD, NONE, NONE
             folded ^= folded >> HALF
-        key |= np.uint64(text[i]) << shift
+        key |= np.uint64(text[end]) << shift
         shift += EIGHT
-    if end - start <= 8:
-        return key
-    key = (folded ^ key) * SPREAD
-    return (key ^ (key >> HALF)) << EIGHT
+        end += 1
+    if end - start > 8:
+        key = (folded ^ key) * SPREAD
+        key = (key ^ (key >> HALF)) << EIGHT
+    return end, key
+
+
+@compiled
+def _home(slots: np.ndarray, key: np.uint64) -> np.int64:
+    """The slot where a word of this ``key`` is looked for first."""
+    return np.int64((((key * SPREAD) >> HALF) * np.uint64(len(slots))) >> HALF)
 
 
 @compiled
@@ -83,7 +85,7 @@ def _slot(
     slots: np.ndarray, letters: np.ndarray, starts: np.ndarray, text: np.ndarray, start: int, end: int, key: np.uint64
 ) -> np.int64:
     """The slot that holds the word ``text[start:end]`` of this ``key``, or the empty one where it would go."""
-    at = np.int64((((key * SPREAD) >> HALF) * np.uint64(len(slots))) >> HALF)
+    at = _home(slots, key)
     while slots[at, 1] != 0:
         if slots[at, 0] == key:
             if end - start <= 8:
@@ -103,11 +105,34 @@ def _slot(
 def _fill(slots: np.ndarray, letters: np.ndarray, starts: np.ndarray, types: int) -> None:
     """Put ``types`` words into empty ``slots``. Of equal words the last counts."""
     for number in range(types - 1, -1, -1):
-        first, last = starts[number], starts[number + 1]
-        key = _key(letters, first, last)
-        at = _slot(slots, letters, starts, letters, first, last, key)
+        end, key = _word(letters, starts[number], starts[number + 1], True)
+        at = _slot(slots, letters, starts, letters, starts[number], end, key)
         if slots[at, 1] == 0:
             slots[at, 0], slots[at, 1] = key, np.uint64(number + 1)
+
+
+@compiled
+def _cut(
+    text: np.ndarray, at: int, begins: np.ndarray, ends: np.ndarray, keys: np.ndarray, state: np.ndarray, han: bool
+) -> int:
+    """Cut words from ``at`` on, as many as ``begins`` has room for; NUL is a word that ends where it begins."""
+    for i in range(len(begins)):
+        start = at
+        if not han:
+            while is_space(text[start]):
+                start += 1
+            gap = 1 if text[start] != 0 and at > 0 and text[at - 1] != 0 else 0
+            if start - at != gap or (gap == 1 and text[at] != 32):
+                state[UNEVEN] += 1
+        last = len(text)
+        if han and text[start] != 0:
+            last = _han_end(text, start)
+        begins[i] = start
+        ends[i], keys[i] = _word(text, start, last, han and text[start] != 0)
+        at = ends[i] + (1 if ends[i] == start else 0)
+        if at == len(text):
+            return i + 1
+    return len(begins)
 
 
 @compiled
@@ -122,42 +147,40 @@ def _read(
     han: bool,
     unknown: int,  # the number of a word that the table does not hold; negative: it is added
 ) -> None:
-    """Number the words of ``text`` from ``state[POSITION]`` on, NUL as 0. Stops early where the table is full."""
+    """Number the words of ``text`` from ``state[POSITION]`` on, NUL as 0. Stops early where the table is full.
+
+    Words are cut some at a time and then looked up together, so that the processor waits for many slots at once.
+    """
+    begins, ends, keys = np.empty(64, np.int64), np.empty(64, np.int64), np.empty(64, np.uint64)
     at, written = state[POSITION], state[WRITTEN]
     while at < len(text):
-        start = at
-        if not han:
-            while is_space(text[start]):
-                start += 1
-            gap = 1 if text[start] != 0 and at > 0 and text[at - 1] != 0 else 0
-            if start - at != gap or (gap == 1 and text[at] != 32):
-                state[UNEVEN] += 1
-        if text[start] == 0:
-            numbers[written] = 0
-            at = start + 1
-        else:
-            end = _end(text, start, han)
-            key = _key(text, start, end)
-            slot = _slot(slots, letters, starts, text, start, end, key)
-            number = np.int64(slots[slot, 1]) - 1
-            if number < 0 and unknown >= 0:
-                number = np.int64(unknown)
-                state[UNSEEN] += 1
-            elif number < 0:
-                number = state[TYPES]
-                first, last = starts[number], starts[number] + end - start
-                if number >= len(counts) or last > len(letters):
-                    break
-                for i in range(first, last):
-                    letters[i] = text[start + i - first]
-                starts[number + 1] = last
-                slots[slot, 0], slots[slot, 1] = key, np.uint64(number + 1)
-                state[TYPES] = number + 1
-            if unknown < 0:
-                counts[number] += 1
+        cut = _cut(text, at, begins, ends, keys, state, han)
+        for i in range(cut):
+            start, end, number = begins[i], ends[i], np.int64(0)
+            if end > start:
+                slot = _home(slots, keys[i])
+                if end - start > 8 or slots[slot, 0] != keys[i]:  # most words are short, and where they begin to look
+                    slot = _slot(slots, letters, starts, text, start, end, keys[i])
+                number = np.int64(slots[slot, 1]) - 1
+                if number < 0 and unknown >= 0:
+                    number = np.int64(unknown)
+                    state[UNSEEN] += 1
+                elif number < 0:
+                    number = state[TYPES]
+                    last = starts[number] + end - start
+                    if number == len(counts) or last > len(letters):
+                        state[POSITION], state[WRITTEN] = at, written
+                        return
+                    for j in range(start, end):
+                        letters[starts[number] + j - start] = text[j]
+                    starts[number + 1] = last
+                    slots[slot, 0], slots[slot, 1] = keys[i], np.uint64(number + 1)
+                    state[TYPES] = number + 1
+                if unknown < 0:
+                    counts[number] += 1
             numbers[written] = number
-            at = end
-        written += 1
+            written += 1
+            at = end if end > start else end + 1
     state[POSITION], state[WRITTEN] = at, written
 
 
