@@ -22,6 +22,7 @@ MODELS: dict[str, str] = {
     "source": "lmbench.models.source:Source",
     "cache": "lmbench.models.cache:Cache",
     "ngram": "lmbench.models.ngram.model:NGram",
+    "infinigram": "lmbench.models.infinigram.model:Infinigram",
     "class-ngram": "lmbench.models.class_ngram:ClassNGram",
     "lstm": "lmbench.models.recurrent:LSTM",
     "gpt": "lmbench.models.gpt:GPT",

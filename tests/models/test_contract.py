@@ -16,6 +16,7 @@ WORDS = "the a cat dog bird fish sees hears likes finds old young small".split()
 SPECS = {
     "uniform": "uniform",
     "ngram": "ngram:order=3",
+    "infinigram": "infinigram",
     "class-ngram": "class-ngram:order=3:classes=6",
     "cache": "cache:order=3",
     "lstm": "lstm:hidden=16:batch_size=4:sequence_length=8:device=cpu",
