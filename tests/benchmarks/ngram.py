@@ -3,8 +3,8 @@
     python tests/benchmarks/ngram.py [--corpus NAME|PATH] [--order 5] [--repeat 3]
 
 Training is timed as a whole process: start of the interpreter, imports, reading, vocabulary, ids, counts, estimates. A
-folder of texts without splits, such as the novels, is read whole, as lmplz would. Scoring is timed from a file on disk to
-the sums of every sentence, in one process with ``kenlm.Model.score`` on the same model and file, where the module
+folder of texts without splits, such as the novels, is read whole, as lmplz would. Scoring is timed from a file on disk
+to the sums of every sentence, in one process with ``kenlm.Model.score`` on the same model and file, where the module
 kenlm is installed. The fastest of the repeated runs is shown, since other work on the machine can only add to it.
 
 lmplz, two cores, elsewhere measured: Penn Treebank 1.72 s, 788 MB; 2.5 million words of novels 5.9 s, 832 MB.

@@ -17,7 +17,7 @@ from lmbench.models.ngram.index import Index, make_index
 
 PAYS = 6
 """N-grams that are indexed in the time that a look-up without index loses on one word."""
-CHUNK = 1 << 13
+CHUNK = 1 << 15
 """Tokens looked up at a time: few enough that what is known of them stays in the cache from order to order."""
 
 
