@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from lmbench.errors import ModelError, UsageError
 from lmbench.models.base import Trainable, read_model, write_model
 from lmbench.models.ngram.counting import count
 from lmbench.models.ngram.files import load_table, save_table
-from lmbench.models.ngram.smoothing import modified_kneser_ney
+from lmbench.models.ngram.settings import check_settings, describe_method, estimate_as
 from lmbench.models.ngram.table import Table
 from lmbench.training.budget import Budget, FitReport, Progress, Silent
 from lmbench.training.checkpoints import Checkpoints
@@ -27,12 +27,52 @@ DEFAULT_CHARACTER_ORDER = 7
 entries grow by half with each. Larger texts gain a little beyond (PTB, 5 million characters: 7 1.027, 10 0.985)."""
 
 
+Smoothing = Literal[
+    "mle", "add-k", "good-turing", "witten-bell", "absolute", "jelinek-mercer", "kneser-ney", "modified-kneser-ney",
+    "stupid-backoff",
+]  # fmt: skip
+
+
 @dataclass(frozen=True)
 class NGramConfig:
-    """How long the n-grams are."""
+    """How long the n-grams are, how their counts become probabilities, and which of them are kept."""
 
     order: int | None = None
     """Words in an n-gram, the predicted one included; by default 5, and 7 where a token is a character or a byte."""
+    smoothing: Smoothing = "modified-kneser-ney"
+    """How something is left for what was not seen. mle: nothing is, so one unseen word makes the perplexity infinite.
+    add-k: k is added to each count after the whole history (Lidstone, Laplace). good-turing: Katz's backoff, as SRILM
+    does by default. witten-bell: as much as the history had different words. absolute: a discount from each count.
+    jelinek-mercer: weights by how often the history was seen, fitted on the valid split. kneser-ney,
+    modified-kneser-ney: discounts from counts of contexts, one an order or three. stupid-backoff: 0.4 times the score
+    of the shorter history; its scores are no probabilities, so it has no perplexity."""
+    form: Literal["interpolated", "backoff"] | None = None
+    """interpolated: the shorter history has a say in every probability. backoff: only in those of words not seen.
+    By default interpolated; good-turing is always backoff; absolute, witten-bell and kneser-ney have both forms."""
+    k: float | None = None
+    """What add-k adds to every count; by default the value under which the valid split is most probable."""
+    discounts: str | None = None
+    """Discounts to be used as they are, the unigrams first, / between orders, - between the three of
+    modified-kneser-ney: 0.32-1.44-2.06/0.72-1.25-1.53; one an order for absolute and kneser-ney: 0.5/0.8. By default
+    they are estimated from counts of counts."""
+    closed: bool = False
+    """Whether <unk> has no probability at all, so that a text with an unknown word has an infinite perplexity. By
+    default the vocabulary is open: <unk> is a word like any other where the tokenizer made rare words <unk>
+    (min_count), and otherwise has the floor that words without a count have."""
+    vocabulary: int | None = None
+    """Types that the language is taken to have, at least those of the tokenizer; <unk> stands for all that are not
+    among these. The floor is spread over so many, and add-k adds k for each. By default the types of the tokenizer."""
+    floor: bool = True
+    """Whether what is left below the unigrams is spread evenly over all types, as KenLM does; if not, all of it goes to
+    <unk>, or where there is none to the words by their counts."""
+    cutoffs: str | None = None
+    """n-grams seen no more often than this are dropped, for order 1, 2, ..., the last one holding for all further
+    orders: 0-0-1 drops what was seen once from order 3 on. By default only good-turing drops, just that."""
+    prune_threshold: float | None = None
+    """Drops n-grams without which the perplexity of the model's own text rises by no more than this share of it, such
+    as 1e-8 (Stolcke 1998: relative entropy)."""
+    entries: int | None = None
+    """Drops n-grams in the same order until so many are left, those of all orders together."""
 
     def __post_init__(self) -> None:
         if self.order is not None and self.order < 1:
@@ -40,13 +80,15 @@ class NGramConfig:
                 f"The order of an n-gram model must be at least 1, not {self.order}: "
                 "1 counts single words, 5 looks back on four words. Write for example ngram:order=5."
             )
+        check_settings(self)
 
 
 class NGram(Trainable):
-    """Interpolated modified Kneser-Ney (Kneser & Ney 1995; Chen & Goodman 1999), unpruned, exact.
+    """Counted n-grams, by default interpolated modified Kneser-Ney (Kneser & Ney 1995; Chen & Goodman 1999), exact.
 
     p(w | h) = (a(hw) - D(a(hw))) / sum_v a(hv) + b(h) p(w | h'), h' being h without its oldest word: what was
-    seen, discounted, plus the next shorter history; below the unigrams 1 / V. ``smoothing.py`` has the details.
+    seen, discounted, plus the next shorter history; below the unigrams 1 / V. ``methods.py`` has this and all other
+    ways to smooth.
 
     >>> from lmbench.corpus.tokenizers import train_tokenizer
     >>> sentences = ["the cat sat", "the cat slept"]
@@ -69,6 +111,7 @@ class NGram(Trainable):
 
     def __init__(self, config: NGramConfig | None = None) -> None:
         self.config = config or NGramConfig()
+        self.normalized = self.config.smoothing != "stupid-backoff"
         self.max_context = (self.config.order or DEFAULT_ORDER) - 1
 
     @classmethod
@@ -99,7 +142,11 @@ class NGram(Trainable):
         progress: Progress | None = None,
         checkpoints: Checkpoints | None = None,
     ) -> FitReport:
-        """Count ``train`` and estimate in closed form: one pass, whatever the budget; ``valid`` is not read."""
+        """Count ``train`` and estimate in closed form: one pass, whatever the budget.
+
+        ``valid`` is read only for what cannot be had from counts: k of add-k, and the weights of Jelinek-Mercer.
+        Raises UsageError where the settings do not go with the vocabulary.
+        """
         began, progress = time.perf_counter(), progress or Silent()
         notes: list[str] = []
 
@@ -108,15 +155,15 @@ class NGram(Trainable):
             progress.note(text)
 
         order, size = self._take(train.tokenizer), train.vocabulary_size
-        progress.step("structure", f"interpolated modified Kneser-Ney, order {order}, V = {size:,}")
+        progress.step("structure", f"{describe_method(self.config)}, order {order}, V = {size:,}")
         progress.step("data", f"{train.events:,} events, {len(train.ends):,} of them ends")
         counts = count(train.ids, size, order)
         sizes = " + ".join(f"{len(grams):,}" for grams in counts.orders)
         progress.step("forward", f"p(w | h) is looked up among {sizes} n-grams")
         progress.step("backward", "closed form: counts -> counts of counts -> discounts -> probabilities")
-        self.table = modified_kneser_ney(counts, note=note)
+        self.config, self.table = estimate_as(self.config, counts, train, valid, note)
         progress.update(1.0)
-        progress.step("predict", "the longest history seen, discounted, plus all shorter ones")
+        progress.step("predict", f"the longest stored history decides, {self.table.entries:,} n-grams in all")
         return FitReport(time.perf_counter() - began, train.events, notes=tuple(notes))
 
     def log_probs(self, batch: Batch) -> np.ndarray:

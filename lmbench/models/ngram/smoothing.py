@@ -1,68 +1,38 @@
-"""``Counts`` -> ``Table``: interpolated modified Kneser-Ney estimates, exact, all orders in closed form.
+"""``Counts`` + the name of a smoothing method -> ``Table``: one pass over the orders serves every method.
 
-Kneser & Ney (1995): lower orders count in how many different contexts an n-gram stands, not how often. Chen &
-Goodman (1999): modified, that is three discounts an order, and interpolated at every order. Sentence ends and unknown
-words are treated as in Heafield et al. (2013). For a history h, h' without its oldest word, a from ``Counts.of``::
-
-    p(w | h) = (a(hw) - D(a(hw))) / sum_v a(hv)  +  b(h) p(w | h')
-    b(h)     = sum_v D(a(hv)) / sum_v a(hv)                   p(w | h') below the unigrams is 1 / V
-    D(a)     = D_min(a, 3),    D_j = j - (j + 1) Y n_{j+1} / n_j,    Y = n_1 / (n_1 + 2 n_2)
-
-where n_j is the number of n-grams of the order with count j.
+``methods`` says what each does with the counts of an order, ``recursion`` turns that into probabilities on top of the
+order below, ``heldout`` finds the settings that only other text can tell. Here they are put together, n-grams that a
+cutoff drops are left out, and the distribution below the unigrams is chosen.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 
-from lmbench.compiled import compiled, in_threads, threads
 from lmbench.errors import UsageError
-from lmbench.models.ngram.counting import Counts, GramCounts
+from lmbench.models.ngram.counting import Counts
+from lmbench.models.ngram.discounts import FALLBACK, FALLBACK_ONE, Discounts, check_discounts, estimate_discounts
+from lmbench.models.ngram.heldout import interpolation_weights, sightings
+from lmbench.models.ngram.methods import METHODS, Given
+from lmbench.models.ngram.pruning import drop
+from lmbench.models.ngram.recursion import Allocate, apply
 from lmbench.models.ngram.table import Grams, Table
 
-Discounts = tuple[float, float, float]
-"""D_1, D_2, D_3+: what is taken from an n-gram seen once, twice, more often."""
+__all__ = [
+    "FALLBACK",
+    "METHODS",
+    "Discounts",
+    "base_distribution",
+    "estimate",
+    "estimate_discounts",
+    "modified_kneser_ney",
+]
 
-FALLBACK: Discounts = (0.5, 1.0, 1.5)
-"""Discounts of an order whose counts of counts give none, as small corpora and long or character n-grams do."""
-
-
-def estimate_discounts(counts: np.ndarray) -> Discounts | None:
-    """D_1, D_2, D_3+ from the counts of one order, int (G,) (Chen & Goodman 1999; the module gives the equation).
-
-    None where n_1, n_2 or n_3 is 0, or some D_j is not above 0 and at most j: then there is no estimate.
-
-    >>> estimate_discounts(np.array([1, 1, 1, 1, 2, 2, 3, 4]))  # Y = 4 / (4 + 2 * 2) = 1/2
-    (0.5, 1.25, 1.0)
-    >>> estimate_discounts(np.array([1, 1, 3])) is None
-    True
-    """
-    n = np.bincount(np.minimum(counts, 5), minlength=6).tolist()
-    if not (n[1] and n[2] and n[3]):
-        return None
-    share = n[1] / (n[1] + 2 * n[2])
-    first, second, third = (j - (j + 1) * share * n[j + 1] / n[j] for j in (1, 2, 3))
-    discounts = (first, second, third)
-    return discounts if _valid(discounts) else None
-
-
-def _valid(discounts: Discounts) -> bool:
-    # A discount of 0 would leave nothing to unseen words after a context whose words all have that count.
-    return all(0 < taken <= j for j, taken in enumerate(discounts, 1))
-
-
-def _check(discounts: Sequence[Discounts], orders: int) -> None:
-    if len(discounts) < orders:
-        raise UsageError(f"Discounts are given for {len(discounts)} orders, but there are n-grams of {orders}.")
-    for k, given in enumerate(discounts, 1):
-        if len(given) != 3 or not _valid(given):
-            raise UsageError(
-                f"The discounts {given} of order {k} cannot be: give three numbers above 0 and at most 1, 2 and 3."
-            )
+STUPID_WEIGHT = 0.4
+"""What an unseen word keeps of its score under the shorter history (Brants et al. 2007)."""
 
 
 def modified_kneser_ney(
@@ -74,61 +44,129 @@ def modified_kneser_ney(
     orders the fallback discounts were used. Raises UsageError where given discounts are too few, or a D_j is not
     above 0 and at most j.
     """
+    return estimate(counts, "modified-kneser-ney", discounts=discounts, note=note)
+
+
+def estimate(
+    counts: Counts,
+    name: str,
+    form: str | None = None,
+    *,
+    discounts: Sequence[Sequence[float]] | None = None,
+    k: float = 1.0,
+    types: int | None = None,
+    base: np.ndarray | None = None,
+    held_out: np.ndarray | None = None,
+    cutoffs: Sequence[int] | None = None,
+    note: Callable[[str], None] | None = None,
+    allocate: Allocate = np.empty,
+) -> Table:
+    """Estimates of all orders by the method ``name`` of ``METHODS``, in its ``form``, by default its usual one.
+
+    ``discounts``: of orders 1, 2, ..., for the methods that have them, if they are to be taken as given. ``k``: what
+    add-k adds for each of the ``types``, by default V. ``base``: float64 (V,), the distribution below the unigrams, by
+    default uniform. ``held_out``: int32 (N,), tokens for the weights of Jelinek-Mercer. ``cutoffs``: n-grams of order
+    1, 2, ... seen no more often than that are dropped, the last holding for all further orders. ``note`` is told, once,
+    at which orders a fallback was used. ``allocate`` makes the arrays of the table.
+
+    Raises UsageError for discounts that are too few or impossible, and where a method needs held-out text it lacks.
+    """
+    method = METHODS[name]
+    form = form or method.forms[0]
+    base = np.full(counts.vocabulary_size, 1 / counts.vocabulary_size) if base is None else base
     if discounts is not None:
-        _check(discounts, len(counts.orders))
-    size = counts.vocabulary_size
-    fallen: list[int] = []
+        check_discounts(discounts, len(counts.orders), method.discounts)
+    given = Given(discounts=discounts, added=k * (types or counts.vocabulary_size))
+    if name == "jelinek-mercer":
+        if held_out is None:
+            raise UsageError("The weights of jelinek-mercer come from held-out text: give the tokens of a valid split.")
+        given = replace(given, weights=interpolation_weights(sightings(counts, held_out), base))
+    cuts = _cutoffs(cutoffs, method.singletons, len(counts.orders))
     tables: list[Grams] = []
-    lower = np.full(1, 1 / size)  # p(w | h') of the order below, float64 by n-gram number
-    for k, grams in enumerate(counts.orders, 1):
-        adjusted = counts.of(k)
-        given = discounts[k - 1] if discounts is not None else estimate_discounts(adjusted)
-        if given is None:
-            fallen.append(k)
-        probabilities, log_probs = np.empty(len(grams)), np.empty(len(grams), np.float32)
-        log_backoffs = np.empty(len(grams.begins) - 1, np.float32)
-        taken = np.array([0.0, *(given or FALLBACK)])
-        outputs = (probabilities, log_probs, log_backoffs)
-        _in_parts(grams, (adjusted, taken, grams.suffix, lower), outputs)
-        if k > 1:
+    lower = base  # p(w | h') of the order below, by n-gram number; of words, below the unigrams
+    for order, (grams, cutoff) in enumerate(zip(counts.orders, cuts, strict=True), 1):
+        rule = method.rule(counts, order, given)
+        ways = "interpolated" if order == 1 else form, grams.suffix if order > 1 else grams.words
+        probabilities, log_probs, log_backoffs = apply(
+            rule, grams, ways[1], lower, ways[0], cutoff=cutoff, weight=STUPID_WEIGHT, allocate=allocate
+        )
+        if name == "add-k" and order < counts.order:
+            _forget(counts, order, base, probabilities, log_probs, log_backoffs)
+        if name == "stupid-backoff" and order == 1:
+            _stupid_unigrams(grams.raw, base, probabilities, log_probs)
+        if order > 1:
             tables[-1] = replace(tables[-1], log_backoffs=log_backoffs)
         tables.append(Grams(grams.begins, grams.words, log_probs, np.empty(0, np.float32)))
         lower = probabilities
-    if fallen and note:
-        orders = ", ".join(map(str, fallen))
-        note(
-            f"The counts of order {orders} give no Kneser-Ney discounts (too few n-grams were seen once, twice or "
-            f"three times); {', '.join(f'{d:g}' for d in FALLBACK)} stand in for them."
+    if given.fallen and note:
+        note(_fallback(name, method.discounts, given.fallen))
+    table = Table(tuple(tables), counts.vocabulary_size)
+    return drop(table, [o.raw > cut for o, cut in zip(counts.orders, cuts, strict=True)]) if any(cuts) else table
+
+
+def base_distribution(
+    counts: Counts, unknown: int | None, *, floor: bool = True, closed: bool = False, types: int | None = None
+) -> np.ndarray:
+    """What stands below the unigrams, float64 (V,), summing to one.
+
+    Uniform over all V types, as KenLM has it. With more ``types`` than V, uniform over those, of which ``unknown``
+    (``<unk>``) stands for all that are not ours. ``closed``: ``<unk>`` has nothing. Without a ``floor``, all goes to
+    ``<unk>``, as with lmplz --interpolate_unigrams 0; where there is none, to each word by its count.
+    """
+    size = counts.vocabulary_size
+    raw = counts.orders[0].raw
+    base = np.zeros(size)
+    if not floor and not closed and unknown is not None:
+        base[unknown] = 1.0
+    elif not floor:
+        base = raw / raw.sum(dtype=np.int64)
+    else:
+        base[:] = 1.0
+        if unknown is not None:
+            base[unknown] = 0.0 if closed else (types or size) - size + 1
+        base /= base.sum()
+    return base
+
+
+def _forget(
+    counts: Counts, order: int, base: np.ndarray, probabilities: np.ndarray, log_probs: np.ndarray, backoffs: np.ndarray
+) -> None:
+    """Leave ``base`` to all n-grams of an order below the highest whose history is not that of a whole sentence."""
+    grams = counts.orders[order - 1]
+    probabilities[grams.opening :] = base[grams.words[grams.opening :]]
+    with np.errstate(divide="ignore"):
+        log_probs[grams.opening :] = np.log(probabilities[grams.opening :])
+    if order > 1:
+        backoffs[1 if order == 2 else counts.orders[order - 2].opening :] = 0.0
+
+
+def _stupid_unigrams(raw: np.ndarray, base: np.ndarray, scores: np.ndarray, log_scores: np.ndarray) -> None:
+    """c(w) / N, and for words that were not seen the weight times ``base``."""
+    scores[raw == 0] = STUPID_WEIGHT * base[raw == 0]
+    with np.errstate(divide="ignore"):
+        log_scores[:] = np.log(scores)
+
+
+def _cutoffs(given: Sequence[int] | None, singletons: int | None, orders: int) -> list[int]:
+    """The cutoff of each order."""
+    if not given:
+        return [int(singletons is not None and order >= singletons) for order in range(1, orders + 1)]
+    return [given[min(order, len(given)) - 1] for order in range(1, orders + 1)]
+
+
+def _fallback(name: str, discounts: int, fallen: list[int]) -> str:
+    """The one note on orders whose counts of counts gave no discount."""
+    orders = ", ".join(map(str, fallen))
+    if name == "good-turing":
+        return (
+            f"The counts of order {orders} give no Good-Turing discount for some count (too few n-grams were seen that "
+            "often, or more were seen once more): n-grams with such a count keep it whole."
         )
-    return Table(tuple(tables), size)
-
-
-def _in_parts(grams: GramCounts, inputs: tuple[np.ndarray, ...], outputs: tuple[np.ndarray, ...]) -> None:
-    """``_estimate`` over contexts cut into parts of about as many n-grams each."""
-    *by_gram, by_context = outputs
-    contexts = len(grams.begins) - 1
-    cuts = np.searchsorted(grams.begins, np.linspace(0, len(grams), 4 * threads() + 1)[1:-1])
-    bounds = np.unique(np.concatenate(([0], np.minimum(cuts, contexts), [contexts]))).tolist()
-
-    def part(edges: tuple[int, int]) -> None:
-        first, last = edges
-        _estimate(grams.begins[first : last + 1], *inputs, *by_gram, by_context[first:last])
-
-    in_threads(part, pairwise(bounds))
-
-
-@compiled
-def _estimate(begins, counts, taken, suffix, lower, probabilities, log_probs, log_backoffs):
-    """(a - D(a)) / total + backoff * lower for the children of each context, whose ``log_backoffs`` are filled."""
-    for c in range(len(begins) - 1):
-        total = 0.0
-        mass = 0.0
-        for n in range(begins[c], begins[c + 1]):
-            total += counts[n]
-            mass += taken[min(counts[n], 3)]
-        backoff = mass / total if total > 0 else 1.0
-        log_backoffs[c] = np.log(backoff)
-        for n in range(begins[c], begins[c + 1]):
-            kept = (counts[n] - taken[min(counts[n], 3)]) / total if total > 0 else 0.0
-            probabilities[n] = kept + backoff * lower[suffix[n]]
-            log_probs[n] = np.log(probabilities[n])
+    numbers = ", ".join(f"{d:g}" for d in FALLBACK) if discounts == 3 else f"{FALLBACK_ONE:g}"
+    kind, stand = ("discount", "stands") if discounts == 1 else ("discounts", "stand")
+    title = "absolute" if name == "absolute" else "Kneser-Ney"
+    seen = "once, twice or three times" if discounts == 3 else "once or twice"
+    return (
+        f"The counts of order {orders} give no {title} {kind} (too few n-grams were seen {seen}); "
+        f"{numbers} {stand} in for {'it' if discounts == 1 else 'them'}."
+    )

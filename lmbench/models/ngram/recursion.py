@@ -1,0 +1,146 @@
+"""Counts of one order, what is taken from them and what is added -> probabilities and backoff weights of that order.
+
+Every smoothing method answers the same two questions: how much of a history's probability its seen words keep, and how
+what is left reaches the shorter history h', which is h without its oldest word. With c the counts, ``taken`` a discount
+for each count, and e(h) occurrences that are added without being seen::
+
+    kept(w | h) = (c(hw) - taken(c(hw))) / (sum_v c(hv) + e(h))         left(h) = 1 - sum_v kept(v | h)
+
+    interpolated    p(w | h) = kept(w | h) + left(h) p(w | h')          b(h) = left(h)
+    backoff         p(w | h) = kept(w | h)  where hw is stored,         b(h) = left(h) / (1 - sum_v p(v | h')),
+                               b(h) p(w | h')  elsewhere                v over the stored words after h
+
+The sum takes in all words seen after h, those too that a cutoff drops: their whole count is left to h'. Below the
+unigrams stands ``base``, a distribution that says what an unseen word is worth; unigrams are always interpolated
+with it, so that both forms know every word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from lmbench.compiled import compiled, in_threads, threads
+from lmbench.models.ngram.counting import GramCounts
+
+Allocate = Callable[[int, Any], np.ndarray]
+"""Length and type -> an array for a large result, ``np.empty`` unless it is to lie elsewhere, as in a file."""
+
+INTERPOLATED, BACKOFF, FIXED = 0, 1, 2
+FORMS = {"interpolated": INTERPOLATED, "backoff": BACKOFF, "fixed": FIXED}
+"""``fixed``: as ``backoff``, but every b(h) is the same given number, so that nothing sums to one."""
+NOTHING = np.zeros(1)
+TINY = 1e-9
+"""What the words not seen after a history have under the shorter one, below which it counts as nothing."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a method does with the n-grams of one order.
+
+    ``counts``: int32 (G,), c. ``taken``: float64 (m,), discount of a count of 0, 1, ... and, in the last place, of
+    all higher ones. What is added to a history that was followed by n words, T different ones, is ``constant`` +
+    ``per_type`` T + ``ratios[j]`` n, where j is the number of binary digits of n less one, at most the last: float64
+    (B,). ``reserve`` is added where nothing would be left although the shorter history knows further words.
+    """
+
+    counts: np.ndarray
+    taken: np.ndarray = field(default_factory=lambda: NOTHING)
+    constant: float = 0.0
+    per_type: float = 0.0
+    ratios: np.ndarray = field(default_factory=lambda: NOTHING)
+    reserve: float = 0.0
+
+
+def apply(
+    rule: Rule,
+    grams: GramCounts,
+    shorter: np.ndarray,
+    lower: np.ndarray,
+    form: str = "interpolated",
+    *,
+    cutoff: int = 0,
+    weight: float = 1.0,
+    allocate: Allocate = np.empty,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """``(probabilities, log_probs, log_backoffs)`` of one order: float64 (G,), float32 (G,), float32 (C,) by context.
+
+    ``shorter``: int32 (G,), for each n-gram hw the place of p(w | h') in ``lower``, float64: its suffix in what this
+    function gave for the order below, or its last word in ``base``.
+    ``cutoff``: n-grams seen no more often than that are dropped; what is given for them means nothing. ``weight``:
+    b(h) of the form ``fixed``. Threads share the contexts, so numbers do not depend on them.
+    """
+    probabilities = np.empty(len(grams))
+    log_probs, log_backoffs = allocate(len(grams), np.float32), allocate(len(grams.begins) - 1, np.float32)
+    by_gram = [np.asarray(a) for a in (rule.counts, grams.raw, shorter)]
+    method = (rule.taken, float(rule.constant), float(rule.per_type), rule.ratios, float(rule.reserve))
+    settings = (int(cutoff), FORMS[form], float(weight))
+    outputs = [np.asarray(a) for a in (probabilities, log_probs, log_backoffs)]
+    begins, contexts = np.asarray(grams.begins), len(grams.begins) - 1
+    cuts = np.searchsorted(begins, np.linspace(0, len(grams), 4 * threads() + 1)[1:-1])
+    bounds = np.unique(np.concatenate(([0], np.minimum(cuts, contexts), [contexts]))).tolist()
+
+    def part(edges: tuple[int, int]) -> None:
+        first, last = edges
+        _estimate(begins[first : last + 1], *by_gram, lower, *method, *settings, *outputs[:2], outputs[2][first:last])
+
+    in_threads(part, pairwise(bounds))
+    return probabilities, log_probs, log_backoffs
+
+
+@compiled
+def _estimate(
+    begins, counts, raw, suffix, lower, taken, constant, per_type, ratios, reserve, cutoff, form, weight,
+    probabilities, log_probs, log_backoffs,
+):  # fmt: skip
+    """The equations of this module, for the children of each context."""
+    top = len(taken) - 1
+    backs_off = form == BACKOFF
+    asks_lower = backs_off or reserve > 0
+    for c in range(len(begins) - 1):
+        begin, end = begins[c], begins[c + 1]
+        seen, left, known, types, stored = 0.0, 0.0, 0.0, 0, 0
+        for n in range(begin, end):
+            count = counts[n]
+            seen += count
+            types += 1 if count > 0 else 0
+            if cutoff > 0 and raw[n] <= cutoff:
+                left += count
+                continue
+            stored += 1
+            left += taken[min(count, top)]
+            if asks_lower and count > 0:
+                known += lower[suffix[n]]
+        if seen == 0:
+            total, left = 1.0, 1.0
+        else:
+            digit = 0
+            while digit < len(ratios) - 1 and seen >= 2 << digit:
+                digit += 1
+            added = constant + per_type * types + ratios[digit] * seen
+            if left + added == 0 and 1 - known > TINY:
+                added = reserve
+            total = seen + added
+            left += added
+        share = left / total
+        scale = 1 / total
+        backoff = share
+        if backs_off:
+            backoff = 1.0
+            if 1 - known > TINY:
+                backoff = share / (1 - known)
+            elif share < 1:  # nobody is there to take what is left: those who are seen share it
+                scale /= 1 - share
+        if form == FIXED:
+            backoff = weight if stored > 0 else 1.0
+        log_backoffs[c] = np.log(backoff)
+        for n in range(begin, end):
+            p = (counts[n] - taken[min(counts[n], top)]) * scale
+            if form == INTERPOLATED:
+                p += share * lower[suffix[n]]
+            probabilities[n] = p
+            log_probs[n] = np.log(p)
