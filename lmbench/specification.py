@@ -8,6 +8,7 @@ say how a value is read, and the dataclass validates itself.
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -34,6 +35,15 @@ def parse(text: str) -> tuple[str, dict[str, str]]:
             raise UsageError(f"In '{text}', '{key}' is given twice.")
         settings[key] = value
     return name, settings
+
+
+def parts(text: str) -> list[str]:
+    """The parts of a mixture, or the one model: a + before a name joins, one inside a number does not.
+
+    >>> parts("ngram:order=3+lstm:learning_rate=1e+1")
+    ['ngram:order=3', 'lstm:learning_rate=1e+1']
+    """
+    return re.split(r"\+(?=\s*[A-Za-z_])", text)
 
 
 def split(text: str) -> list[str]:

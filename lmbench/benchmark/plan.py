@@ -37,6 +37,11 @@ class Job:
     def key(self) -> Key:
         return (self.spec, self.seed)
 
+    @property
+    def mixed(self) -> bool:
+        """Whether it is a mixture of several models."""
+        return len(specification.parts(self.spec)) > 1
+
     def create(self, device: str) -> Trainable:
         """The model, not yet fitted. Raises UsageError for settings that cannot be."""
         defaults: dict[str, Any] = {"device": device}
@@ -193,6 +198,7 @@ def _jobs(recipe: Recipe) -> list[Job]:
     """Every model with every seed, tried by creating it. Raises UsageError for settings that cannot be.
 
     A model that draws no random numbers, or whose seed is written into it, runs once: it would only repeat itself.
+    Mixtures come last, when the models that they are made of are trained.
     """
     jobs: list[Job] = []
     for seed in recipe.all_seeds:
@@ -204,11 +210,13 @@ def _jobs(recipe: Recipe) -> list[Job]:
             jobs.append(Job(spec, seed if seeded else None, _unique(name, [SOURCE, *(job.folder for job in jobs)])))
             if seed == recipe.seed:
                 jobs[-1].create(recipe.device)
-    return jobs
+    return sorted(jobs, key=lambda job: job.mixed)
 
 
 def _draws(spec: str) -> bool:
     """Whether the model takes the seed of the run."""
+    if len(parts := specification.parts(spec)) > 1:
+        return any(map(_draws, parts))
     name, settings = specification.parse(spec)
     config = getattr(registry.family(name), "Config", None)
     return config is not None and "seed" not in settings and any(f.name == "seed" for f in dataclasses.fields(config))

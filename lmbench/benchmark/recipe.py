@@ -154,9 +154,10 @@ class Recipe:
         for model in self.models:
             if not isinstance(model, str):
                 raise UsageError(f"models must be texts such as 'lstm:hidden=256', not {model!r}.")
-            name, _ = specification.parse(model)
-            if name not in known:
-                raise unknown_name("model", name, known)
+            for part in specification.parts(model):
+                name, _ = specification.parse(part)
+                if name not in known:
+                    raise unknown_name("model", name, known)
             if self.models.count(model) > 1:
                 raise UsageError(
                     f"The model '{model}' is named twice. To train it several times, ask for more seeds (--seeds 3); "

@@ -22,7 +22,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lmbench import specification
 from lmbench.benchmark.environment import PeakMemory, describe_environment
 from lmbench.benchmark.journal import Journal, RunProgress
 from lmbench.benchmark.measures import candidate_rows, headline, with_ranking, with_scores
@@ -33,6 +32,7 @@ from lmbench.corpus.text import Corpus
 from lmbench.errors import ModelError, ResultsError
 from lmbench.models import registry
 from lmbench.models.base import LanguageModel
+from lmbench.models.mixture import Mixture
 from lmbench.scoring.scorer import score
 from lmbench.tasks.ranking import rank
 from lmbench.training.budget import Budget, FitReport, Step
@@ -154,8 +154,8 @@ class _Run:
         else:
             model, report = self._train(job)
             model.save(directory)
-            spec = specification.describe(model.kind, model.config) if hasattr(model, "config") else model.kind
-            facts = {"specification": spec, "peak_memory_mib": peak.read(), "text": self._text(), "report": report}
+            spec, text = registry.describe(model), self._text()
+            facts = {"specification": spec, "peak_memory_mib": peak.read(), "text": text, "report": report}
             facts["peak_device_memory_mib"] = peak.device_mib
             write_json(path, facts)
             Checkpoints(directory).clear()
@@ -190,10 +190,33 @@ class _Run:
             self.journal.step("backward", "there is nothing to learn, and nothing that could be learned better")
             return self.plan.source, {}
         model = job.create(self.plan.recipe.device)
+        if isinstance(model, Mixture):
+            self._lend(model)
         budget, directory = Budget.parse(self.plan.recipe.budget), self.folder.model(job.folder)
         report = model.fit(self.plan.data.train, self.plan.data.valid, budget, self.journal, Checkpoints(directory))
         self._name_steps(report)
         return model, report.to_dict()
+
+    def _lend(self, mixture: Mixture) -> None:
+        """Give ``mixture`` the parts that this run has trained already, with what that cost."""
+        for number, part in enumerate(mixture.parts):
+            job = next((job for job in self.plan.jobs if self._same(job, part)), None)
+            result = self.results.get(job.key) if job else None
+            if job is None or result is None:
+                continue
+            if result.status == "failed":
+                raise ModelError(f"its part {result.label} failed in this run: {result.reason}")
+            if kept := self._kept(job):
+                model, facts = kept
+                mixture.take(number, model, FitReport.from_dict(facts["report"]))
+                self.journal.note(f"part {number + 1} is {result.label} of this run, read and not trained again")
+
+    def _same(self, job: Job, part: LanguageModel) -> bool:
+        """Whether ``job`` trains what ``part`` would be trained to: the same family, settings and seed."""
+        if job.spec == SOURCE:
+            return False
+        model = job.create(self.plan.recipe.device)
+        return registry.describe(model) == registry.describe(part)
 
     def _name_steps(self, report: FitReport) -> None:
         """The steps that the model did not name itself, so that the log has all five of every model."""

@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "score": ("lmbench.cli.score:score", "Log probability of every line of a text."),
     "rank": ("lmbench.cli.rank:rank", "Candidate sentences, the most plausible first."),
     "generate": ("lmbench.cli.generate:generate", "Write text with a kept model."),
+    "mix": ("lmbench.cli.mix:mix", "Kept models -> a kept mixture, its weights learned on held-out text."),
     "report": ("lmbench.cli.report:report", "Rebuild the tables and plots of a run."),
     "corpus": ("lmbench.cli.corpus:corpus", "List, show and obtain corpora."),
     "models": ("lmbench.cli.models:models", "List the model families, or the settings of one."),

@@ -29,7 +29,7 @@ def find_models(directories: Iterable[str | Path]) -> dict[str, Path]:
         if (directory / "model.json").is_file():
             here = [directory]
         else:
-            here = sorted(path.parent for path in (directory / "models").rglob("model.json"))
+            here = sorted(path.parent for path in (directory / "models").glob("*/model.json"))
         if not here:
             raise ModelError(
                 f"{directory} holds no kept model: neither model.json nor models/*/model.json is in it. "

@@ -92,7 +92,8 @@ def _folder(recipe: Recipe, out: str | None, resume: bool) -> Path:
         return _last_run(recipe)
     from lmbench import specification
 
-    names = dict.fromkeys(specification.parse(model)[0] for model in recipe.models)
+    families = [[specification.parse(part)[0] for part in specification.parts(model)] for model in recipe.models]
+    names = dict.fromkeys("+".join(parts) for parts in families)
     name = "-".join([time.strftime("%Y-%m-%d"), Path(recipe.corpus).stem, *names])[:80]
     number = 1
     while (folder := RESULTS / (name if number == 1 else f"{name}-{number}")).exists():

@@ -58,7 +58,7 @@ def train(
 
     limit = Budget.parse(budget)
     trained = registry.create(model, {"seed": seed, "device": device})
-    directory = _prepared(Path(out), resume)
+    directory = prepared(Path(out), resume)
     checkpoints = Checkpoints(directory)
     text = open_corpus(corpus, tokens, line)
     data = text.tokenize(tokenizer)
@@ -78,7 +78,7 @@ def train(
     note(f"Kept in {directory}")
 
 
-def _prepared(directory: Path, resume: bool) -> Path:
+def prepared(directory: Path, resume: bool) -> Path:
     """The folder, made and writable; raises ResultsError where it is in use or cannot be written."""
     from lmbench.errors import ResultsError
     from lmbench.training.checkpoints import Checkpoints

@@ -20,6 +20,7 @@ from lmbench.models.base import LanguageModel, Trainable, read_model
 MODELS: dict[str, str] = {
     "uniform": "lmbench.models.uniform:Uniform",
     "source": "lmbench.models.source:Source",
+    "mixture": "lmbench.models.mixture:Mixture",
     "cache": "lmbench.models.cache:Cache",
     "ngram": "lmbench.models.ngram.model:NGram",
     "infinigram": "lmbench.models.infinigram.model:Infinigram",
@@ -45,11 +46,15 @@ def family(name: str) -> type[Any]:
 
 
 def create(spec: str, defaults: Mapping[str, Any] | None = None) -> Trainable:
-    """A new, unfitted model from ``name:key=value:...``.
+    """A new, unfitted model from ``name:key=value:...``, or a mixture of several from ``one+another``.
+
+    The settings of a mixture itself stand first: ``mixture:buckets=confidence+ngram+cache``.
 
     ``defaults`` (such as seed and device) apply where the family has such a setting and ``spec`` does
     not give it. Raises UsageError for a name, key or value that cannot be.
     """
+    if len(pieces := specification.parts(spec)) > 1:
+        return _mixture(pieces, defaults)
     name, settings = specification.parse(spec)
     kind = family(name)
     if not hasattr(kind, "Config"):
@@ -60,6 +65,25 @@ def create(spec: str, defaults: Mapping[str, Any] | None = None) -> Trainable:
     has = {field.name for field in dataclasses.fields(kind.Config)}
     given = {key: value for key, value in (defaults or {}).items() if key in has and key not in settings}
     return kind(specification.configure(name, kind.Config, {**given, **settings}))
+
+
+def _mixture(pieces: list[str], defaults: Mapping[str, Any] | None) -> Trainable:
+    """The mixture of these parts, each with the same ``defaults``."""
+    from lmbench.models.mixture import Mixture, MixtureConfig
+
+    name, settings = specification.parse(pieces[0])
+    if name != Mixture.kind:
+        name, settings, pieces = Mixture.kind, {}, ["", *pieces]
+    config = specification.configure(name, MixtureConfig, settings)
+    return Mixture(config, [create(piece, defaults) for piece in pieces[1:]])
+
+
+def describe(model: LanguageModel) -> str:
+    """The specification that names ``model``: every setting in which it differs from its family's defaults."""
+    config = getattr(model, "config", None)
+    own = model.kind if config is None else specification.describe(model.kind, config)
+    parts = [describe(part) for part in getattr(model, "parts", ())]
+    return "+".join(parts if parts and own == model.kind else [own, *parts])
 
 
 def load(directory: str | Path) -> LanguageModel:

@@ -231,7 +231,6 @@ def _signature(
 
 def _seed(model: LanguageModel) -> int | None:
     """The seed of the model; of a mixture, that which all its parts with a seed share."""
-    seeds = {getattr(getattr(part, "config", None), "seed", None) for part in getattr(model, "parts", (model,))} - {
-        None
-    }
+    configs = [getattr(part, "config", None) for part in getattr(model, "parts", (model,))]
+    seeds = {getattr(config, "seed", None) for config in configs} - {None}
     return seeds.pop() if len(seeds) == 1 else None

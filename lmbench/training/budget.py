@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, Protocol, Self
 
 from lmbench.errors import UsageError
 
@@ -118,3 +119,10 @@ class FitReport:
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON values."""
         return {**asdict(self), "tokens_per_second": self.tokens_per_second}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """What ``to_dict`` gave."""
+        known = {field.name: content[field.name] for field in fields(cls)}
+        curve = tuple(CurvePoint(**point) for point in content["curve"])
+        return cls(**{**known, "curve": curve, "notes": tuple(content["notes"])})

@@ -19,6 +19,7 @@ SPECS = {
     "infinigram": "infinigram",
     "class-ngram": "class-ngram:order=3:classes=6",
     "cache": "cache:order=3",
+    "mixture": "mixture:buckets=confidence+ngram:order=2+cache:order=2:half_life=20+uniform",
     "lstm": "lstm:hidden=16:batch_size=4:sequence_length=8:device=cpu",
     "gpt": "gpt:width=16:heads=2:layers=2:sequence_length=16:batch_size=4:device=cpu",
 }

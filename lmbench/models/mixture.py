@@ -1,0 +1,273 @@
+"""Several models of the same tokens -> one: their probabilities, mixed by weights that are learned on held-out text."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+
+from lmbench.corpus.batches import Batch, Tokens
+from lmbench.corpus.tokenizers import Tokenizer
+from lmbench.errors import ModelError, UsageError
+from lmbench.models import registry
+from lmbench.models.base import Confident, LanguageModel, Trainable, read_model, write_model
+from lmbench.models.interpolation import fit_weights
+from lmbench.training.budget import Budget, FitReport, Progress, Silent
+from lmbench.training.checkpoints import Checkpoints, write_json
+
+PRIOR = 50.0
+"""Events that the weights of all buckets together are worth in each bucket, so that a rare one says little."""
+LEVELS = 16
+"""Confidences of a part are told apart up to this number."""
+
+
+@dataclass(frozen=True)
+class MixtureConfig:
+    """On what the weights depend. Written before the parts: ``mixture:buckets=confidence+ngram+cache``."""
+
+    buckets: Literal["none", "confidence"] = "none"
+    """none: one weight for each part; confidence: weights that depend on what the parts know before they see the word,
+    such as how long a history an n-gram model has found (Jelinek & Mercer 1980)."""
+
+
+class Mixture(Trainable):
+    """Linear interpolation of any models that share their tokens (Jelinek & Mercer 1980).
+
+    With b the bucket of the history h, known before the word w::
+
+        p(w | h) = sum_i w_i(b) p_i(w | h)
+
+    The weights are those under which the validation split is most probable (``interpolation.py``). Each part keeps its
+    own context: one that reads sentence by sentence begins anew at each boundary, whatever the others do.
+
+    >>> from lmbench.corpus.tokenizers import train_tokenizer
+    >>> sentences = ["the cat sat", "the dog slept"]
+    >>> tokens = train_tokenizer("word:min_count=1", sentences).encode(sentences)
+    >>> model = registry.create("ngram:order=2+uniform")
+    >>> report = model.fit(tokens, tokens)
+    >>> model.weights.round(3).tolist()  # on the text that it was trained on the bigram is always better
+    [[1.0, 0.0]]
+    """
+
+    kind = "mixture"
+    Config = MixtureConfig
+    reads = "left"
+    normalized = True
+
+    def __init__(self, config: MixtureConfig | None = None, parts: Sequence[LanguageModel] = ()) -> None:
+        """``parts``: fitted models, or unfitted ones for ``fit``. Raises UsageError where they cannot be mixed."""
+        self.config, self.parts = config or MixtureConfig(), tuple(parts)
+        if len(self.parts) < 2:
+            raise UsageError(
+                f"A mixture needs at least two parts and has {len(self.parts)}. Join them by +, its own settings "
+                "first: ngram+cache, or mixture:buckets=confidence+ngram+cache."
+            )
+        for part in self.parts:
+            if part.reads != "left" or not part.normalized:
+                why = "gives no distribution" if part.reads == "left" else "reads both sides of a word"
+                raise UsageError(
+                    f"{part.kind} cannot be part of a mixture: it {why}, so its scores are no probabilities that could "
+                    "be averaged with those of others. Mix models that read to the left and sum to one, such as ngram, "
+                    "lstm, gpt or cache."
+                )
+        self.context = "stream" if any(part.context == "stream" for part in self.parts) else "sentence"
+        self.adapts = any(part.adapts for part in self.parts)
+        self.names = tuple(map(registry.describe, self.parts))  # as they were asked for, before automatic choices
+        self.reports: dict[int, FitReport] = {}
+        self.keys = np.zeros(0, np.int64)  # (K,), ascending: the buckets that have weights of their own
+        self.weights = np.full((1, len(self.parts)), 1 / len(self.parts))  # (1 + K, M); row 0 for all other buckets
+
+    @property
+    def max_context(self) -> int | None:  # type: ignore[override]
+        """Of the part that looks back furthest."""
+        known = [part.max_context for part in self.parts]
+        return None if None in known else max(length for length in known if length is not None)
+
+    @property
+    def parameters(self) -> int:
+        """Of all parts; the weights are not counted."""
+        return sum(part.parameters for part in self.parts)
+
+    def take(self, number: int, part: LanguageModel, report: FitReport) -> None:
+        """Put ``part``, trained before at the cost in ``report``, in place of the one that fit would train."""
+        self.parts = (*self.parts[:number], part, *self.parts[number + 1 :])
+        self.reports[number] = report
+
+    def fit(
+        self,
+        train: Tokens,
+        valid: Tokens,
+        budget: Budget | None = None,
+        progress: Progress | None = None,
+        checkpoints: Checkpoints | None = None,
+    ) -> FitReport:
+        """Train each part that was not taken with the whole ``budget``, then find the weights on ``valid``.
+
+        The report adds the costs of all parts up. With ``checkpoints`` a part that is done is kept beside them, and a
+        fit that was cut off goes on from there.
+        """
+        progress, reports = progress or Silent(), []
+        for number, part in enumerate(self.parts):
+            if number not in self.reports:
+                progress.note(f"part {number + 1} of {len(self.parts)}: {self.names[number]}")
+                part, report = _fit_part(part, train, valid, budget, progress, checkpoints, number)
+                self.parts = (*self.parts[:number], part, *self.parts[number + 1 :])
+            reports.append(self.reports.get(number) or report)
+        began = time.perf_counter()
+        notes, valid_loss = self.fit_weights(valid, progress)
+        notes = (*(note for report in reports for note in report.notes), *notes)
+        return _total(reports, time.perf_counter() - began, valid_loss, notes)
+
+    def fit_weights(self, valid: Tokens, progress: Progress | None = None) -> tuple[tuple[str, ...], float]:
+        """Find the weights on ``valid`` for parts that are fitted; notes that tell them, and nats per event there.
+
+        Raises ModelError where the parts do not share their tokens.
+        """
+        progress = progress or Silent()
+        self.tokenizer = _shared_tokenizer(self.parts)
+        buckets = {"none": "one weight each", "confidence": "weights by confidence"}[self.config.buckets]
+        progress.step(
+            "structure", f"p = sum of w_i p_i over {len(self.parts)} parts, {buckets}: {', '.join(self.names)}"
+        )
+        batch = Batch.of([valid.ids])  # the stream: parts that read sentence by sentence begin anew by themselves
+        log_probs = np.stack([part.log_probs(batch)[0, 1:] for part in self.parts]).astype(np.float64)
+        self.weights, _ = fit_weights(log_probs)
+        if self.config.buckets == "confidence":
+            self.keys, places = np.unique(self._confidence(batch)[0, 1:], return_inverse=True)
+            inside, _ = fit_weights(log_probs, places, self.weights[0], PRIOR)
+            self.weights = np.concatenate([self.weights, inside])
+        else:
+            self.keys = self.keys[:0]
+        loss = -float(self._mix(log_probs, self._rows(batch)[:, 1:]).mean())
+        told = ", ".join(f"{weight:.3f} {name}" for weight, name in zip(self.weights[0], self.names, strict=True))
+        note = f"weights on {valid.events:,} events of the validation split: {told}"
+        note += f"; and {len(self.keys)} buckets with weights of their own" if len(self.keys) else ""
+        progress.step("backward", f"weights by expectation maximisation on {valid.events:,} held-out events")
+        progress.step("predict", f"{loss:.4f} nats per event of the validation split")
+        progress.note(note)
+        return (note,), loss
+
+    def log_probs(self, batch: Batch) -> np.ndarray:
+        """float64 (B, T), nats: ln of the weighted sum of the parts' probabilities, 0 where nothing is asked."""
+        result = self._mix((part.log_probs(batch) for part in self.parts), self._rows(batch))
+        return np.where(batch.targets, result, 0.0)
+
+    def next_log_probs(self, prefixes: Batch) -> np.ndarray:
+        """float64 (B, V), nats."""
+        longer = [np.append(row[:length], 0) for row, length in zip(prefixes.ids, prefixes.lengths, strict=True)]
+        after = Batch.of(longer)  # any word will do: only what is known before it is asked for
+        rows = self._rows(after)[np.arange(len(longer)), after.last()]
+        return self._mix((part.next_log_probs(prefixes) for part in self.parts), rows[:, None])
+
+    def _mix(self, log_probs: Iterable[np.ndarray], rows: np.ndarray) -> np.ndarray:
+        """ln sum w_i p_i, without leaving the logarithms. ``rows``: int, which row of the weights, broadcast."""
+        with np.errstate(divide="ignore"):  # a part without weight
+            weights = np.log(self.weights)
+        weighted = (weights[rows, number] + values for number, values in enumerate(log_probs))
+        return reduce(np.logaddexp, weighted)
+
+    def _rows(self, batch: Batch) -> np.ndarray:
+        """int64 (B, T): the row of the weights for each token; 0 for a bucket that was not in the validation split."""
+        if not len(self.keys):
+            return np.zeros(batch.ids.shape, np.int64)
+        wanted = self._confidence(batch)
+        places = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
+        return np.where(self.keys[places] == wanted, places + 1, 0)
+
+    def _confidence(self, batch: Batch) -> np.ndarray:
+        """int64 (B, T): the confidences of all parts that know theirs, as one number."""
+        key = np.zeros(batch.ids.shape, np.int64)
+        for part in self.parts:
+            if isinstance(part, Confident):
+                key = key * LEVELS + np.minimum(part.confidence(batch), LEVELS - 1)
+        return key
+
+    def save(self, directory: Path) -> None:
+        """Write each part into a folder of its own, ``part-1`` ..., then ``model.json`` with the weights."""
+        directory = Path(directory)
+        for number, part in enumerate(self.parts):
+            part.save(_folder(directory, number))
+        state = {"parts": len(self.parts), "weights": self.weights.tolist(), "buckets": self.keys.tolist()}
+        write_model(directory, self, {"config": asdict(self.config), **state})
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """Read what ``save`` wrote. Raises ModelError where a part is missing or damaged."""
+        directory = Path(directory)
+        tokenizer, state = read_model(directory)
+        try:
+            parts = [registry.load(_folder(directory, number)) for number in range(state["parts"])]
+            model = cls(MixtureConfig(**state["config"]), parts)
+            model.weights, model.keys = np.array(state["weights"]), np.array(state["buckets"], np.int64)
+            if model.weights.shape != (1 + len(model.keys), len(parts)):
+                raise ValueError(f"weights of shape {model.weights.shape} for {len(parts)} parts")
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"The mixture in {directory} is damaged ({error}). Make it again.") from None
+        model.tokenizer = tokenizer
+        return model
+
+
+def _fit_part(
+    part: LanguageModel,
+    train: Tokens,
+    valid: Tokens,
+    budget: Budget | None,
+    progress: Progress,
+    checkpoints: Checkpoints | None,
+    number: int,
+) -> tuple[LanguageModel, FitReport]:
+    """The part, trained, or as it was kept beside ``checkpoints`` by a fit that was cut off; and its report."""
+    if not isinstance(part, Trainable):
+        raise ModelError(f"{part.kind} cannot be trained, so it cannot be part of a mixture that is.")
+    if checkpoints is None:
+        return part, part.fit(train, valid, budget, progress)
+    folder, asked = _folder(checkpoints.directory, number), registry.describe(part)
+    kept = folder / "fit.json"
+    if kept.is_file():
+        facts = json.loads(kept.read_text(encoding="utf-8"))
+        if facts["asked"] == asked:
+            return registry.load(folder), FitReport.from_dict(facts["report"])
+    report = part.fit(train, valid, budget, progress, Checkpoints(folder))
+    part.save(folder)
+    write_json(kept, {"asked": asked, "report": report.to_dict()})
+    Checkpoints(folder).clear()
+    return part, report
+
+
+def _total(reports: Sequence[FitReport], seconds: float, valid_loss: float, notes: tuple[str, ...]) -> FitReport:
+    """The costs of all parts together. ``seconds``: what the weights cost."""
+    trained = [report for report in reports if report.stopped != "closed-form"]
+    slowest = max(trained or reports, key=lambda report: report.train_seconds)
+    return dataclasses.replace(
+        slowest,
+        train_seconds=sum(report.train_seconds for report in reports) + seconds,
+        tokens=sum(report.tokens for report in reports),
+        steps=sum(report.steps for report in reports),
+        valid_loss=valid_loss,
+        curve=(),
+        notes=notes,
+    )
+
+
+def _shared_tokenizer(parts: Sequence[LanguageModel]) -> Tokenizer:
+    """The tokenizer of all ``parts``. Raises ModelError where they have several."""
+    first = parts[0].tokenizer
+    for part in parts[1:]:
+        if part.tokenizer is not first and part.tokenizer.to_dict() != first.to_dict():
+            raise ModelError(
+                f"{parts[0].kind} reads {first.spec} tokens of a vocabulary of {len(first.vocabulary):,}, {part.kind} "
+                f"{part.tokenizer.spec} tokens of another of {len(part.tokenizer.vocabulary):,}: only models that "
+                "predict the same events can be mixed. Train them on the same text with the same tokenizer."
+            )
+    return first
+
+
+def _folder(directory: Path, number: int) -> Path:
+    return directory / f"part-{number + 1}"
