@@ -8,7 +8,7 @@ is made; what comes out does not depend on either.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, pairwise
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lmbench.corpus.segmentation import NUL, split_words
+from lmbench.corpus.vocabulary import UNKNOWN
 
 if TYPE_CHECKING:
     from lmbench.corpus.wordtable import WordTable
@@ -63,6 +64,32 @@ def number_words(units: Sequence[str], *, lower: bool, han: bool) -> list[Number
         return Numbered(blocks, types, table.counts[: len(types)].tolist(), exact)
 
     return in_threads(read, _parts(units))
+
+
+def total(parts: Sequence[Numbered]) -> dict[str, int]:
+    """How often each word occurs in all ``parts``."""
+    counts: dict[str, int] = {}
+    for part in parts:
+        for word, occurrences in zip(part.types[1:], part.counts[1:], strict=True):
+            counts[word] = counts.get(word, 0) + occurrences
+    return counts
+
+
+def exchange(parts: Sequence[Numbered], ids: Mapping[str, int]) -> tuple[list[np.ndarray], bool | None]:
+    """The blocks of ``parts``, taken from them, with ``ids`` for numbers; and whether these give the text back.
+
+    ``ids``: of every word; 1 is that of ``<unk>`` and of the words that it hides.
+    """
+    blocks: list[np.ndarray] = []
+    exact: bool | None = True
+    for part in parts:
+        new = np.fromiter(map(ids.__getitem__, part.types), np.int32, len(part.types))
+        new[0] = 0
+        hidden = any(part.types[number] != UNKNOWN for number in np.flatnonzero(new == 1))
+        exact = exact and part.exact and not hidden
+        blocks += [np.take(new, block, out=block, mode="clip") for block in part.blocks]
+        part.blocks.clear()  # so that each is freed as soon as it is copied
+    return blocks, exact
 
 
 def look_up(table: WordTable, units: Sequence[str], *, lower: bool, han: bool) -> tuple[list[np.ndarray], bool]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from lmbench import specification
 from lmbench.corpus.batches import Tokens
-from lmbench.corpus.scanning import Numbered, is_small, look_up, number_words
+from lmbench.corpus.scanning import Numbered, exchange, is_small, look_up, number_words, total
 from lmbench.corpus.segmentation import HAN_TOKEN as HAN_TOKEN
 from lmbench.corpus.segmentation import NUL, is_unsegmented_han, split_words
 from lmbench.corpus.vocabulary import BOUNDARY, UNKNOWN, Vocabulary
@@ -69,9 +69,9 @@ class Tokenizer(ABC):
         """``</s> unit </s> unit </s>``: one boundary before the first and one after each unit."""
         if not units:
             raise CorpusError("There is no text to encode: not one sentence was given.")
-        return self._tokens_of([self._ids(units)], len(units))
+        return self._tokens_of([self._ids(units)], None, len(units))
 
-    def _tokens_of(self, blocks: list[np.ndarray], units: int, lossless: bool | None = None) -> Tokens:
+    def _tokens_of(self, blocks: list[np.ndarray], lossless: bool | None, units: int) -> Tokens:
         """``blocks``: int32 ids of so many ``units``, a boundary after each; they are emptied on the way."""
         ids = np.zeros(1 + sum(map(len, blocks)), np.int32)
         last = len(ids)
@@ -151,16 +151,7 @@ class WordTokenizer(Tokenizer):
     def train_and_encode(cls, units: Sequence[str], config: WordConfig) -> tuple[Self, Tokens]:
         """Words are numbered while they are counted, and the numbers exchanged for ids when the vocabulary is known."""
         tokenizer, parts = cls._train(units, config)
-        blocks: list[np.ndarray] = []
-        lossless: bool | None = True
-        while parts:
-            part = parts.pop(0)
-            ids = np.fromiter(map(tokenizer._ids_by_word.__getitem__, part.types), np.int32, len(part.types))
-            ids[0] = 0
-            hidden = any(part.types[number] != UNKNOWN for number in np.flatnonzero(ids == 1).tolist())
-            lossless = lossless and part.exact and not hidden
-            blocks += [np.take(ids, block, out=block, mode="clip") for block in part.blocks]
-        return tokenizer, tokenizer._tokens_of(blocks, len(units), lossless)
+        return tokenizer, tokenizer._tokens_of(*exchange(parts, tokenizer._ids_by_word), len(units))
 
     @classmethod
     def _train(cls, units: Sequence[str], config: WordConfig) -> tuple[Self, list[Numbered]]:
@@ -169,10 +160,7 @@ class WordTokenizer(Tokenizer):
             raise CorpusError("There is no text to train on: not one sentence was given.")
         han = is_unsegmented_han(units) if config.han is None else config.han
         parts = number_words(units, lower=config.lower, han=han)
-        counts: dict[str, int] = {}
-        for part in parts:
-            for word, occurrences in zip(part.types[1:], part.counts[1:], strict=True):
-                counts[word] = counts.get(word, 0) + occurrences
+        counts = total(parts)
         least = config.min_count
         if least is None:
             least = 1 if UNKNOWN in counts else 2
@@ -196,8 +184,8 @@ class WordTokenizer(Tokenizer):
     def encode(self, units: Sequence[str]) -> Tokens:
         if is_small(units):
             return super().encode(units)
-        blocks, lossless = look_up(self._word_table, units, lower=self.config.lower, han=bool(self.config.han))
-        return self._tokens_of(blocks, len(units), lossless)
+        found = look_up(self._word_table, units, lower=self.config.lower, han=bool(self.config.han))
+        return self._tokens_of(*found, len(units))
 
     def _ids(self, units: Sequence[str]) -> np.ndarray:
         words = [*self.words(units), NUL]
@@ -239,8 +227,12 @@ class CharTokenizer(Tokenizer):
 
     @classmethod
     def train(cls, units: Sequence[str], config: CharConfig) -> Self:
-        points, counts = np.unique(_code_points(units), return_counts=True)
-        seen = {chr(p): int(c) for p, c in zip(points, counts, strict=True) if p != 0}
+        points = _code_points(units)
+        counts = np.zeros(int(points.max()) + 1, np.int64)
+        for first in range(0, len(points), 1 << 20):  # numpy counts a copy of what it is given, in 64 bits
+            found = np.bincount(points[first : first + (1 << 20)])
+            counts[: len(found)] += found
+        seen = {chr(point): int(counts[point]) for point in np.flatnonzero(counts).tolist() if point}
         return cls(config, Vocabulary.from_counts(seen, min_count=config.min_count, size=config.size))
 
     @cached_property
@@ -258,6 +250,9 @@ class CharTokenizer(Tokenizer):
     def decode(self, ids: Iterable[int]) -> str:
         types = self.vocabulary.types
         return "".join([types[i] for i in ids])
+
+    def is_lossless(self, units: Sequence[str], encoded: Tokens) -> bool:
+        return encoded.unknowns == 0  # every other id is its character
 
 
 def _code_points(units: Sequence[str]) -> np.ndarray:
@@ -287,6 +282,9 @@ class ByteTokenizer(Tokenizer):
     def decode(self, ids: Iterable[int]) -> str:
         values = ids if isinstance(ids, np.ndarray) else list(ids)
         return np.array(values, np.uint8).tobytes().decode("utf-8", "replace")
+
+    def is_lossless(self, units: Sequence[str], encoded: Tokens) -> bool:
+        return True
 
     def tokens(self, ids: Iterable[int]) -> list[str]:
         return [chr(i) if 32 <= i < 127 else self.vocabulary.types[i] for i in ids]

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import itemgetter
 
 import numpy as np
 
@@ -61,7 +62,8 @@ class Vocabulary:
             )
         special = [BOUNDARY, UNKNOWN] if open else [BOUNDARY]
         kept = [(t, c) for t, c in counts.items() if c >= min_count and t != UNKNOWN]
-        kept.sort(key=lambda pair: (-pair[1], pair[0]))
+        kept.sort(key=itemgetter(0))  # two stable sorts by plain keys take half the time of one by pairs
+        kept.sort(key=itemgetter(1), reverse=True)
         if size is not None:
             kept = kept[: size - len(special)]
         numbers = np.zeros(len(special) + len(kept), np.int64)
