@@ -9,7 +9,7 @@ The names below are the whole of what a user needs in Python; each is imported w
     model.fit(data.train, data.valid, lmbench.Budget(seconds=60))
     scores = lmbench.score(model, corpus)            lmbench.perplexity(scores), lmbench.bits_per_byte(scores)
     lmbench.rank(model, ["the dogs bark", "the dogs barks"]).ordered(0)
-    lmbench.generate(model, "the dogs", n=3)
+    lmbench.generate(model, "the dogs", n=3)         lmbench.next_words(model, "the dogs")
     lmbench.run("ngram,lstm,gpt", corpus="english", budget="60s", out="results/first")
 """
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from lmbench.scoring.metrics import perplexity as perplexity
     from lmbench.scoring.scorer import score as score
     from lmbench.tasks.generation import generate as generate
+    from lmbench.tasks.prediction import next_words as next_words
     from lmbench.tasks.ranking import rank as rank
     from lmbench.training.budget import Budget as Budget
 
@@ -49,6 +50,7 @@ _PUBLIC = {
     "generate": "lmbench.tasks.generation",
     "load": "lmbench.models.registry",
     "load_corpus": "lmbench.corpus.loading",
+    "next_words": "lmbench.tasks.prediction",
     "perplexity": "lmbench.scoring.metrics",
     "rank": "lmbench.tasks.ranking",
     "score": "lmbench.scoring.scorer",

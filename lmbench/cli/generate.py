@@ -35,7 +35,7 @@ def generate(
     from lmbench.cli.kept import load_one, note
     from lmbench.tasks.generation import generate as write
 
-    _check_text(prompt)
+    check_text(prompt)
     model = load_one(directory)
     unknown = model.tokenizer.encode([prompt]).unknowns if prompt else 0
     if unknown:
@@ -46,7 +46,7 @@ def generate(
     click.echo(("\n\n" if any("\n" in text for text in texts) else "\n").join(texts))
 
 
-def _check_text(prompt: str) -> None:
+def check_text(prompt: str) -> None:
     """Raise UsageError where the shell handed over bytes that are no text: Python keeps them as lone surrogates."""
     from lmbench.errors import UsageError
 

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from lmbench.corpus.batches import Tokens
     from lmbench.models.base import LanguageModel
 
 FORMATS = ("table", "tsv", "jsonl")
@@ -20,13 +23,15 @@ BLOCK = 1 << 16
 
 @dataclass(frozen=True)
 class Row:
-    """One line under one model. ``tokens``: written form and ln p of each, the boundary included."""
+    """One line under one model. ``tokens``: written form and ln p of each, the boundary included. ``orders``: how many
+    words the n-gram had that gave each its probability, 0 for an unknown word; None where a model has no such thing."""
 
     line: int
     model: str
     text: str
     unknowns: int
     tokens: tuple[tuple[str, float], ...]
+    orders: tuple[int, ...] | None = None
 
     @property
     def log_prob(self) -> float:
@@ -45,6 +50,9 @@ def score(arguments: tuple[str, ...], per_token: bool, form: str) -> None:
     Each line is a sentence: its end is an event that counts. A line that no model can read (not UTF-8, </s> as
     a word) is reported on standard error with its number; the others go on, and the exit status is 2.
 
+    With --per-token, n-gram models also say how long the n-gram was that they found: 3-gram, 2-gram, 1-gram, or OOV for
+    an unknown word (tsv and jsonl: 3, 2, 1, 0).
+
     \b
     echo "the cat sat" | lmbench score results/run
     lmbench score results/run/models/gpt text.txt --per-token --format tsv
@@ -60,11 +68,11 @@ def score(arguments: tuple[str, ...], per_token: bool, form: str) -> None:
     with open_text(name) as file:
         if form != "jsonl":
             click.echo(_heading(form, per_token, width))
-        for group in _lines(file):
+        for group in arriving_lines(file):
             good = []
             for number, content in group:
                 try:
-                    text = _decode(content)
+                    text = " ".join(decode(content).split())
                     for tokenizer in tokenizers:
                         tokenizer.encode([text])
                     good.append((number, text))
@@ -73,7 +81,7 @@ def score(arguments: tuple[str, ...], per_token: bool, form: str) -> None:
                     note(f"line {number} of {'standard input' if name == '-' else name} is left out: {error}")
             lines += len(good)
             written: list[str] = []
-            for row in _score(models, good):
+            for row in _score(models, good, per_token):
                 nats, events = totals[row.model]
                 totals[row.model] = nats - row.log_prob, events + len(row.tokens)
                 written += _written(row, form, per_token, width)
@@ -84,7 +92,7 @@ def score(arguments: tuple[str, ...], per_token: bool, form: str) -> None:
         raise click.exceptions.Exit(2)
 
 
-def _lines(file: BinaryIO) -> Iterator[list[tuple[int, bytes]]]:
+def arriving_lines(file: BinaryIO) -> Iterator[list[tuple[int, bytes]]]:
     """Groups of numbered lines: all that have arrived, so that a slow sender gets each answer at once."""
     number, rest = 0, b""
     read = getattr(file, "read1", file.read)
@@ -98,7 +106,7 @@ def _lines(file: BinaryIO) -> Iterator[list[tuple[int, bytes]]]:
         yield [(number + 1, rest)]
 
 
-def _decode(content: bytes) -> str:
+def decode(content: bytes) -> str:
     """The line as text. Raises ValueError, saying where, for what is no text."""
     try:
         text = content.decode("utf-8")
@@ -106,10 +114,10 @@ def _decode(content: bytes) -> str:
         raise ValueError(f"byte {error.start + 1} (0x{content[error.start]:02x}) is not UTF-8") from None
     if "\0" in text:
         raise ValueError(f"character {text.index(chr(0)) + 1} is NUL, which no text holds")
-    return " ".join(text.split())
+    return text
 
 
-def _score(models: dict[str, LanguageModel], lines: list[tuple[int, str]]) -> Iterator[Row]:
+def _score(models: dict[str, LanguageModel], lines: list[tuple[int, str]], with_orders: bool) -> Iterator[Row]:
     """The rows of these lines, line by line, under each model."""
     from lmbench.scoring.scorer import score as score_text
 
@@ -117,21 +125,37 @@ def _score(models: dict[str, LanguageModel], lines: list[tuple[int, str]]) -> It
         return
     scored = {name: score_text(model, [text for _, text in lines]) for name, model in models.items()}
     ends = {name: scores.events.cumsum() for name, scores in scored.items()}
+    orders = {name: _orders(models[name], scores.tokens) for name, scores in scored.items()} if with_orders else {}
     for index, (number, text) in enumerate(lines):
         for name, scores in scored.items():
             last = int(ends[name][index])
             first = last - int(scores.events[index])
             written = models[name].tokenizer.tokens(scores.tokens.ids[first + 1 : last + 1])
             values = (-scores.token_nats[first:last]).tolist()
-            yield Row(number, name, text, int(scores.unknowns[index]), tuple(zip(written, values, strict=True)))
+            found = orders.get(name)
+            lengths = None if found is None else tuple(found[first:last].tolist())
+            tokens = tuple(zip(written, values, strict=True))
+            yield Row(number, name, text, int(scores.unknowns[index]), tokens, lengths)
+
+
+def _orders(model: LanguageModel, tokens: Tokens) -> np.ndarray | None:
+    """int (events,): the length of the n-gram that each token was found in, 0 if unknown; None for other models."""
+    if not hasattr(model, "orders"):
+        return None
+    from lmbench.corpus.batches import Batch
+
+    batch = Batch.of(tokens.rows())
+    found = model.orders(batch)[batch.targets]
+    found[tokens.ids[1:] == model.tokenizer.vocabulary.unknown] = 0
+    return found
 
 
 def _heading(form: str, per_token: bool, width: int) -> str:
-    names = ("position", "token", "log_prob") if per_token else ("log_prob", "tokens", "unknowns", "text")
+    names = ("position", "token", "log_prob", "order") if per_token else ("log_prob", "tokens", "unknowns", "text")
     if form == "tsv":
         return "\t".join(("line", "model", *names))
     if per_token:
-        return f"{'line':>6}  {'model':<{width}}  {'position':>8}  {'log_prob':>10}  token"
+        return f"{'line':>6}  {'model':<{width}}  {'position':>8}  {'log_prob':>10}  {'found':>7}  token"
     return f"{'line':>6}  {'model':<{width}}  {'log_prob':>10}  {'tokens':>6}  {'unknowns':>8}  text"
 
 
@@ -148,13 +172,19 @@ def _written(row: Row, form: str, per_token: bool, width: int) -> Iterator[str]:
         }
         if per_token:
             content["token_log_probs"] = row.tokens
+            content["token_orders"] = row.orders
         yield json.dumps(content, ensure_ascii=False)
     elif per_token:
-        for position, (token, value) in enumerate(row.tokens, 1):
+        orders = row.orders or (None,) * len(row.tokens)
+        for position, ((token, value), order) in enumerate(zip(row.tokens, orders, strict=True), 1):
             if form == "tsv":
-                yield f"{row.line}\t{row.model}\t{position}\t{_plain(token)}\t{value:.6f}"
+                number = "" if order is None else order
+                yield f"{row.line}\t{row.model}\t{position}\t{plain(token)}\t{value:.6f}\t{number}"
             else:
-                yield f"{row.line:>6}  {row.model:<{width}}  {position:>8}  {value:>10.4f}  {_plain(token)}"
+                found = "" if order is None else f"{order}-gram" if order else "OOV"
+                yield (
+                    f"{row.line:>6}  {row.model:<{width}}  {position:>8}  {value:>10.4f}  {found:>7}  {plain(token)}"
+                )
     elif form == "tsv":
         yield f"{row.line}\t{row.model}\t{row.log_prob:.6f}\t{len(row.tokens)}\t{row.unknowns}\t{row.text}"
     else:
@@ -164,7 +194,7 @@ def _written(row: Row, form: str, per_token: bool, width: int) -> Iterator[str]:
         )
 
 
-def _plain(token: str) -> str:
+def plain(token: str) -> str:
     """A token that is itself white space, written so that it shows and breaks no column."""
     return token if token.strip() == token and token else repr(token)
 

@@ -111,6 +111,20 @@ def test_score_per_token_adds_up(call: Call, kept: Path, tmp_path: Path) -> None
     assert tsv[4].split("\t")[:4] == ["1", "bigram", "4", "</s>"]
 
 
+def test_score_per_token_says_the_length_of_the_n_gram_that_was_found(
+    call: Call, corpus_file: Path, kept: Path
+) -> None:
+    """``the cat`` and ``zebra`` were seen and never heard of; ``cat home`` was not seen together."""
+    call("train", "uniform", "--corpus", corpus_file, "--out", "flat")
+    arguments = ("score", kept, "flat", "--per-token", "--format")
+    rows = list(csv.DictReader(io.StringIO(call(*arguments, "tsv", input="the cat home zebra").stdout), delimiter="\t"))
+    assert [row["order"] for row in rows] == ["2", "2", "1", "0", "1", "", "", "", "", ""]
+    bigram, flat = map(json.loads, call(*arguments, "jsonl", input="the cat home zebra").stdout.splitlines())
+    assert (bigram["token_orders"], flat["token_orders"]) == ([2, 2, 1, 0, 1], None)
+    table = call(*arguments, "table", input="the cat home zebra").stdout.splitlines()
+    assert [line.split()[4] for line in table[1:6]] == ["2-gram", "2-gram", "1-gram", "OOV", "1-gram"]
+
+
 def test_score_reports_bad_lines_and_goes_on(call: Call, kept: Path) -> None:
     result = call(
         "score", kept, "-", "--format", "tsv", input=b"the cat sleeps\nthe \xff cat\nthe \0 dog\nthe dog runs home"
