@@ -361,3 +361,42 @@ def test_the_log_names_the_steps(tmp_path: Path, corpus: Corpus) -> None:
     for model in ("ngram:order=2", "uniform"):
         for step in ("structure", "data", "forward", "backward", "predict"):
             assert f"{model}  {step}" in log
+
+
+# Mixtures --------------------------------------------------------------------------------------------
+
+
+def test_a_mixture_takes_the_parts_that_the_run_has_trained(tmp_path: Path, corpus: Corpus, toy: Any) -> None:
+    done = run("toy+uniform,toy,toy:seed=9+toy:seed=1,cache+toy", tmp_path, corpus, seeds=2)
+    assert not done.failed
+    assert toy.fitted == ["toy1", "toy2", "toy9"], "each model and seed once, whoever asks for it"
+    results = {(result.model, result.seed): result for result in done.results}
+    assert list(results)[:2] == [("toy", 1), ("toy", 2)], "mixtures come last"
+    assert results["toy+uniform", 2].train_seconds > results["toy", 2].train_seconds, "its parts' seconds count in"
+    assert results["toy:seed=9+toy:seed=1", None].train_seconds > 1.0
+    assert results["toy+uniform", 1].perplexity is not None
+    cached = results["cache+toy", 1]
+    assert cached.perplexity is cached.perplexity_low is cached.excess_over_source is cached.bits_per_byte is None
+    assert cached.adaptive_perplexity_low < cached.adaptive_perplexity < cached.adaptive_perplexity_high
+    assert "adaptive perplexity" in (tmp_path / "log.txt").read_text(encoding="utf-8")
+    assert RunFolder(tmp_path).read_scores(cached).adapts
+
+
+def test_a_mixture_is_resumed_without_training_its_parts_again(tmp_path: Path, corpus: Corpus, toy: Any) -> None:
+    toy.interrupts = 1
+    with pytest.raises(KeyboardInterrupt):
+        run("toy,toy:seed=5+toy:trouble=interrupt,toy+uniform", tmp_path, corpus)
+    assert toy.fitted == ["toy1", "toy5", "interrupt1"]
+    done = run("toy,toy:seed=5+toy:trouble=interrupt,toy+uniform", tmp_path, corpus, resume=True)
+    assert not done.failed
+    assert toy.fitted == ["toy1", "toy5", "interrupt1", "interrupt1"]
+
+
+def test_a_mixture_of_a_part_that_failed_fails_and_says_so(tmp_path: Path, corpus: Corpus) -> None:
+    done = run("toy:trouble=fit,toy:trouble=fit+uniform,toy+uniform", tmp_path, corpus)
+    first, second = done.failed
+    assert first.model == "toy:trouble=fit"
+    assert second.reason.startswith(
+        "ModelError: its part toy:trouble=fit failed in this run: RuntimeError: the weights"
+    )
+    assert done.results[-1].status == "done"
