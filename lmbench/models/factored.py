@@ -24,6 +24,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from lmbench.compiled import compiled
+from lmbench.corpus.batches import Batch
 from lmbench.models.ngram.smoothing import FALLBACK, estimate_discounts
 
 WORDS, CLASSES = 0, 1
@@ -63,6 +64,24 @@ def histories(factors: Sequence[Factor], streams: Sequence[np.ndarray], starts: 
         values[ended, k] = ENDED
         ended |= reach <= distance
     return values
+
+
+def rows_of(batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The tokens of a batch as one array: where they stand in it, bool (B, T), their ids and where rows start, (N,)."""
+    inside = np.arange(batch.ids.shape[1]) < batch.lengths[:, None]
+    starts = np.zeros(batch.ids.shape, bool)
+    starts[:, :1] = True
+    return inside, batch.ids[inside], starts[inside]
+
+
+def open_ends_of(prefixes: Batch, longest: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The last ``longest`` tokens of each prefix and one more, any word: ids, starts of rows, and where each ends."""
+    rows = zip(prefixes.ids, prefixes.lengths, strict=True)
+    recent = [np.append(row[max(0, length - longest) : length], 0) for row, length in rows]
+    ends = np.cumsum([len(row) for row in recent]) - 1
+    starts = np.zeros(ends[-1] + 1, bool)
+    starts[np.append(0, ends[:-1] + 1)] = True
+    return np.concatenate(recent), starts, ends
 
 
 @dataclass(frozen=True)
@@ -170,7 +189,9 @@ def estimate(outcomes: np.ndarray, group: np.ndarray, values: np.ndarray) -> Tri
         left = np.bincount(context, taken, number)
         backoff = np.divide(left, totals, out=np.ones(number), where=totals > 0)
         probabilities = (counts - taken) / totals[context] + backoff[context] * lower[first]
-        stored.append((np.bincount(context, minlength=number), keys % size, probabilities))
+        stored.append(
+            (np.bincount(context, minlength=number), (keys % size).astype(np.int32), probabilities.astype(np.float32))
+        )
         backoffs.append(backoff)
         if k == values.shape[1]:
             break
@@ -187,8 +208,8 @@ def estimate(outcomes: np.ndarray, group: np.ndarray, values: np.ndarray) -> Tri
         np.append(0, np.cumsum(np.bincount(np.concatenate(parents), minlength=total))),
         np.concatenate([np.zeros(0, np.int64), *children]).astype(np.int32),
         np.append(0, np.cumsum(lengths)),
-        events.astype(np.int32),
-        probabilities.astype(np.float32),
+        events,
+        probabilities,
         np.concatenate(backoffs).astype(np.float32),
     )
 

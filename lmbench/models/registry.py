@@ -25,6 +25,7 @@ MODELS: dict[str, str] = {
     "ngram": "lmbench.models.ngram.model:NGram",
     "infinigram": "lmbench.models.infinigram.model:Infinigram",
     "class-ngram": "lmbench.models.class_ngram:ClassNGram",
+    "skip": "lmbench.models.skip:Skip",
     "lstm": "lmbench.models.recurrent:LSTM",
     "gpt": "lmbench.models.gpt:GPT",
 }

@@ -18,6 +18,7 @@ SPECS = {
     "ngram": "ngram:order=3",
     "infinigram": "infinigram",
     "class-ngram": "class-ngram:order=3:classes=6",
+    "skip": "skip:distances=1-3",
     "cache": "cache:order=3",
     "mixture": "mixture:buckets=confidence+ngram:order=2+cache:order=2:half_life=20+uniform",
     "lstm": "lstm:hidden=16:batch_size=4:sequence_length=8:device=cpu",
