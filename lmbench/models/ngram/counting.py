@@ -90,8 +90,8 @@ class Counts:
 def count(ids: np.ndarray, vocabulary_size: int, order: int) -> Counts:
     """Count all n-grams up to ``order``.
 
-    ``ids``: int32 (N,), ``</s> w w </s> w </s>``, each below ``vocabulary_size``. Raises UsageError where the
-    order is below 1.
+    ``ids``: int32 (N,), ``</s> w w </s> w </s>``, each below ``vocabulary_size``; a piece of a text will do. The
+    first is history only. Raises UsageError where the order is below 1.
 
     >>> counts = count(np.array([0, 2, 3, 0, 2, 1, 0], np.int32), 4, 2)  # </s> a b </s> a <unk> </s>
     >>> pairs = counts.orders[1]
@@ -249,7 +249,8 @@ def _number(contexts, ends, words, grams, context, number, begins, last, raw, su
                 begins[previous - context] = number + n
         raw[n] += 1
         grams[ends[i]] = number + n
-        if words[i] != 0:  # a boundary at the end cannot be followed by more of the same n-gram
+        # A boundary at the end cannot be followed by more of the same n-gram, nor can the end of a piece of a text.
+        if words[i] != 0 and ends[i] < len(grams) - 1:
             contexts[kept] = number + n
             ends[kept] = ends[i]
             kept += 1

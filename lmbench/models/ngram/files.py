@@ -7,6 +7,7 @@ can look inside. Arrays are not read when it is opened but when look-up touches 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +23,14 @@ TYPES: dict[str, np.dtype] = {
 }
 NAMES = ("begins", "words", "log_probs", "log_backoffs")
 LONGEST_HEADER = 1 << 20
+BLOCK = 1 << 20
+"""Numbers that are written at a time."""
 
 
 def save_table(path: Path, table: Table) -> None:
     """Write ``table`` to ``path``, whole or not at all."""
-    from safetensors.numpy import save_file
-
     arrays = {f"{name}.{k}": getattr(grams, name) for k, grams in enumerate(table.orders, 1) for name in NAMES}
-    with atomic(path) as temporary:
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, str(temporary))
+    write_arrays(path, arrays)
 
 
 def load_table(path: Path, vocabulary_size: int) -> Table:
@@ -44,6 +44,26 @@ def load_table(path: Path, vocabulary_size: int) -> Table:
     table = Table(tuple(orders), vocabulary_size)
     table.check()
     return table
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write ``arrays``, flat and of one of ``TYPES``, as safetensors, whole or not at all.
+
+    Block by block, for the library would first copy all of them. Larger items come first, which keeps them aligned.
+    """
+    names = {kind: name for name, kind in TYPES.items()}
+    ordered = sorted(arrays.items(), key=lambda item: -item[1].itemsize)
+    header, end = {}, 0
+    for name, array in ordered:
+        begin, end = end, end + array.nbytes
+        header[name] = {"dtype": names[array.dtype], "shape": list(array.shape), "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with atomic(path) as temporary, open(temporary, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for _, array in ordered:
+            for first in range(0, len(array), BLOCK):
+                file.write(np.ascontiguousarray(array[first : first + BLOCK]).data)
 
 
 def map_arrays(path: Path) -> dict[str, np.ndarray]:
