@@ -199,10 +199,11 @@ def _cost(first, last, begins, suffix, log_probs, lower, log_backoffs, shares, c
         weight = np.exp(np.float64(log_backoffs[c]))
         left = weight * unseen
         for n in range(begins[c], begins[c + 1]):
-            if abs(np.float64(log_probs[n]) - log_backoffs[c] - lower[suffix[n]]) <= SAME:
+            own, shorter = np.exp(np.float64(log_probs[n])), np.exp(np.float64(lower[suffix[n]]))
+            same = abs(np.float64(log_probs[n]) - log_backoffs[c] - lower[suffix[n]]) <= SAME
+            if same or own == 0.0 or shares[c] == 0.0:
                 costs[n] = 0.0
                 continue
-            own, shorter = np.exp(np.float64(log_probs[n])), np.exp(np.float64(lower[suffix[n]]))
             change = own * (np.log1p(unseen / shorter) - np.log1p(left / own))
             if left > 0.0:
                 change -= left * np.log((left + own) / (left + weight * shorter))

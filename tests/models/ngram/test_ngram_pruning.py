@@ -11,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmbench.errors import UsageError
+from lmbench.models.ngram.arpa.reading import read_arpa
 from lmbench.models.ngram.counting import count
 from lmbench.models.ngram.files import load_table, save_table
 from lmbench.models.ngram.marginals import marginals
+from lmbench.models.ngram.methods import METHODS
 from lmbench.models.ngram.pruning import close, drop, prune_by_entropy, suffixes
-from lmbench.models.ngram.smoothing import modified_kneser_ney
+from lmbench.models.ngram.smoothing import estimate, modified_kneser_ney
 from lmbench.models.ngram.table import Grams, Table
 
 
@@ -203,6 +205,18 @@ def test_every_context_sums_to_one_and_more_pruning_leaves_less(order, seed, exp
         np.testing.assert_allclose(sums(pruned), 1, atol=5e-6)
 
 
+@pytest.mark.parametrize("method", sorted(METHODS.keys() - {"stupid-backoff"}))
+def test_tables_of_every_method_are_pruned(method: str) -> None:
+    ids = text()
+    for form in METHODS[method].forms:
+        table = estimate(count(ids, 9, 4), method, form, held_out=text(100, seed=1))
+        smaller = prune_by_entropy(table, entries=table.entries // 2)
+        smaller.check()
+        assert table.entries // 2 - 12 < smaller.entries <= table.entries // 2
+        np.testing.assert_allclose(sums(table), 1, atol=5e-6)
+        np.testing.assert_allclose(sums(smaller), 1, atol=5e-6)
+
+
 @pytest.mark.parametrize("entries", [9, 10, 60, 100, 10_000])
 def test_no_more_entries_than_asked_for(entries: int) -> None:
     table = estimated()
@@ -216,6 +230,16 @@ def test_a_table_from_a_file_is_pruned_without_counts(tmp_path: Path) -> None:
     save_table(tmp_path / "table", table)
     loaded = prune_by_entropy(load_table(tmp_path / "table", 9), 1e-3)
     assert grams_of(loaded) == grams_of(prune_by_entropy(table, 1e-3))
+
+
+@pytest.mark.parametrize("name", ["toy.o3.arpa.gz", "toy.o3.prune001.arpa.gz"])
+def test_a_model_that_another_program_made(name: str) -> None:
+    table = read_arpa(Path(__file__).parent / name).table
+    smaller = prune_by_entropy(table, entries=table.entries - 40)
+    assert table.entries - 46 < smaller.entries <= table.entries - 40
+    contexts = [words for words in grams_of(smaller) if len(words) < len(smaller.orders)]
+    before, after = (np.exp(t.next_log_probs([np.array(words) for words in contexts])).sum(1) for t in (table, smaller))
+    np.testing.assert_allclose(after, before, atol=5e-6)
 
 
 def test_what_cannot_be_pruned_to() -> None:
