@@ -153,7 +153,7 @@ def sentences(text: str, blank_lines: BlankLines, path: Path | str) -> tuple[str
     """
     if BOUNDARY in text:
         _refuse_boundary(text, path)
-    text = text.removesuffix("\n")
+    text = text.removesuffix("\n").strip(" ")
     if _is_tidy(text):
         return text, 0
     for space in "\t\r\x0b\x0c":
