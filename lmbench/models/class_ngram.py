@@ -17,14 +17,13 @@ from lmbench.errors import ModelError, UsageError
 from lmbench.models.base import Trainable, read_model, write_model
 from lmbench.models.clusters import exchange
 from lmbench.models.factored import CLASSES, WORDS, Factor, Trie, estimate, histories, open_ends_of, rows_of
+from lmbench.models.interpolation import fit_weights
 from lmbench.training.budget import Budget, FitReport, Progress, Silent
 from lmbench.training.checkpoints import Checkpoints, atomic
 
 ARRAYS_FILE = "class-ngram.safetensors"
 CHUNK = 1 << 16
 """Tokens looked up at a time: bounds the temporary arrays whatever the length of a row."""
-ROUNDS = 100
-"""Steps of EM for the weights of a few histories; they settle within a few dozen."""
 History = Literal["classes", "words", "both", "all"]
 KINDS: dict[History, tuple[str, ...]] = {
     "classes": ("classes",),
@@ -156,7 +155,8 @@ class ClassNGram(Trainable):
         self._estimate(train.ids)
         progress.update(0.9)
         class_probs, word_probs = self._look_up(valid.ids, np.arange(len(valid.ids)) == 0)
-        self.class_weights, self.word_weights = _fit_weights(class_probs[:, 1:]), _fit_weights(word_probs[:, 1:])
+        self.class_weights = fit_weights(np.log(class_probs[:, 1:]))[0][0]
+        self.word_weights = fit_weights(np.log(word_probs[:, 1:]))[0][0]
         loss = -np.log(_mix(self.class_weights, class_probs) * _mix(self.word_weights, word_probs))[1:].mean()
         progress.update(1.0, valid_loss=float(loss))
         progress.step("predict", "the class that the history asks for, then the word that fits it")
@@ -274,13 +274,3 @@ def _chain(name: str, order: int) -> list[Factor]:
 def _mix(weights: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """float64 (N,): the weighted sum, added in one order however many events there are, unlike a product of BLAS."""
     return (weights[:, None] * probabilities).sum(0)
-
-
-def _fit_weights(probabilities: np.ndarray) -> np.ndarray:
-    """float64 (k,): the weights under which the mixture of ``probabilities``, (k, N), makes the N events most
-    likely."""
-    weights = np.full(len(probabilities), 1 / len(probabilities))
-    for _ in range(ROUNDS if len(weights) > 1 else 0):
-        shares = weights[:, None] * probabilities
-        weights = (shares / shares.sum(0)).mean(1)
-    return weights

@@ -216,8 +216,16 @@ def estimate(outcomes: np.ndarray, group: np.ndarray, values: np.ndarray) -> Tri
 
 def _distinct(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The distinct keys in order, where each stands first, the number of each key's distinct one, and their counts."""
-    order = np.argsort(keys, kind="stable")
-    ascending = keys[order]
+    bits = len(keys).bit_length()
+    if (
+        int(keys.max(initial=0)).bit_length() + bits < 64
+    ):  # key and place fit one integer: values sort faster than places
+        packed = (keys << bits) | np.arange(len(keys))
+        packed.sort()
+        order, ascending = packed & ((1 << bits) - 1), packed >> bits
+    else:
+        order = np.argsort(keys, kind="stable")
+        ascending = keys[order]
     new = np.ones(len(keys), bool)
     new[1:] = ascending[1:] != ascending[:-1]
     firsts = np.flatnonzero(new)

@@ -77,14 +77,6 @@ def test_every_history_gives_a_distribution_that_agrees_with_its_scores(tokens: 
         np.testing.assert_allclose(model.log_probs(Batch.of([row]))[0, 1:], picked, rtol=1e-9)
 
 
-def test_weights_of_two_histories_by_hand() -> None:
-    # Three events say .8 to .2, one .2 to .8. With weight u of the first, .2 + .6 u cubed times .8 - .6 u is largest
-    # where 3 * .6 / (.2 + .6 u) = .6 / (.8 - .6 u), that is 2.4 - 1.8 u = .2 + .6 u, u = 11/12.
-    probabilities = np.array([[0.8, 0.8, 0.8, 0.2], [0.2, 0.2, 0.2, 0.8]])
-    np.testing.assert_allclose(class_ngram._fit_weights(probabilities), [11 / 12, 1 / 12], atol=1e-3)
-    assert class_ngram._fit_weights(probabilities[:1]).tolist() == [1]
-
-
 def test_the_reported_loss_is_that_of_valid_and_more_histories_help_it(tokens: Tokens) -> None:
     valid, losses = model_valid(tokens), {}
     for history in ("words", "both"):
