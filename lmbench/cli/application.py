@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "mix": ("lmbench.cli.mix:mix", "Kept models -> a kept mixture, its weights learned on held-out text."),
     "report": ("lmbench.cli.report:report", "Rebuild the tables and plots of a run."),
     "corpus": ("lmbench.cli.corpus:corpus", "List, show and obtain corpora."),
+    "convert": ("lmbench.cli.convert:convert", "To and from ARPA files; from KenLM binaries."),
     "models": ("lmbench.cli.models:models", "List the model families, or the settings of one."),
 }
 """name -> (where the command is, what it does): enough for ``--help`` without importing one of them."""

@@ -23,9 +23,10 @@ MODELS: dict[str, str] = {
     "mixture": "lmbench.models.mixture:Mixture",
     "cache": "lmbench.models.cache:Cache",
     "ngram": "lmbench.models.ngram.model:NGram",
-    "infinigram": "lmbench.models.infinigram.model:Infinigram",
     "class-ngram": "lmbench.models.class_ngram:ClassNGram",
     "skip": "lmbench.models.skip:Skip",
+    "infinigram": "lmbench.models.infinigram.model:Infinigram",
+    "kenlm": "lmbench.models.kenlm:KenLM",
     "lstm": "lmbench.models.recurrent:LSTM",
     "gpt": "lmbench.models.gpt:GPT",
 }
@@ -60,8 +61,7 @@ def create(spec: str, defaults: Mapping[str, Any] | None = None) -> Trainable:
     kind = family(name)
     if not hasattr(kind, "Config"):
         raise UsageError(
-            f"'{name}' is not trained, so it cannot be created by name: a run on a corpus "
-            "sampled from a grammar shows it by itself."
+            f"'{name}' is not trained, so it cannot be created by name: lmbench models {name} says whence it comes."
         )
     has = {field.name for field in dataclasses.fields(kind.Config)}
     given = {key: value for key, value in (defaults or {}).items() if key in has and key not in settings}

@@ -23,7 +23,7 @@ SAMPLE = 2000
 
 
 class Source(LanguageModel):
-    """ln p(token | prefix) of the grammar that made the text; no model can do better on average.
+    """ln p(token | prefix) of the grammar that made the text, shown by every run on it; none does better on average.
 
     The probability of a token is the ratio of two prefix probabilities, computed exactly (Jelinek & Lafferty
     1991; Stolcke 1995; here ``corpus/prefixes.py``). Words are spelled in the tokens of any tokenizer that

@@ -198,8 +198,7 @@ def read_arpa(path: str | Path, note: Note | None = None) -> NGram:
     """
     file = Arpa(Path(path))
     counts = file.header()
-    slots = np.zeros(1 << max(8, (2 * counts[0].count).bit_length()), np.int32)
-    spans = np.empty((counts[0].count, 2), np.int64)
+    slots, spans = _word_table(counts)
     first, unigrams = file.section(counts[0], slots, spans)
     ids, types, start = _vocabulary(file, spans)
     firsts, longer = [first], []
@@ -223,6 +222,20 @@ def read_arpa(path: str | Path, note: Note | None = None) -> NGram:
             note(f"{added:,} n-grams that end longer ones were pruned from {path}; they are put back by backing off.")
     tokenizer = WordTokenizer(WordConfig(min_count=1, han=False), Vocabulary(tuple(types)))
     return NGram.of(Table(orders, len(types)), tokenizer)
+
+
+def read_words(path: str | Path) -> list[str]:
+    """The words of an ARPA file, from its unigrams alone: ``</s>``, ``<unk>``, then the others in their order."""
+    file = Arpa(Path(path))
+    counts = file.header()
+    slots, spans = _word_table(counts)
+    file.section(counts[0], slots, spans)
+    return _vocabulary(file, spans)[1]
+
+
+def _word_table(counts: Sequence[Announced]) -> tuple[np.ndarray, np.ndarray]:
+    """Room for as many unigrams as are announced: slots, of which half stay empty, and spans."""
+    return np.zeros(1 << max(8, (2 * counts[0].count).bit_length()), np.int32), np.empty((counts[0].count, 2), np.int64)
 
 
 def _vocabulary(file: Arpa, spans: np.ndarray) -> tuple[np.ndarray, list[str], int]:
