@@ -182,9 +182,12 @@ class NGram(Trainable):
 
     def _look_up(self, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What ``Table.look_up`` gives, (B, T) each, 0 in the padding."""
-        inside = np.arange(batch.ids.shape[1]) < batch.lengths[:, None]  # (B, T), not padding
         starts = np.zeros(batch.ids.shape, bool)
         starts[:, :1] = True
+        if (batch.lengths == batch.ids.shape[1]).all():
+            log_probs, orders, known = self.table.look_up(batch.ids.ravel(), starts.ravel())
+            return log_probs.reshape(starts.shape), orders.reshape(starts.shape), known.reshape(starts.shape)
+        inside = np.arange(batch.ids.shape[1]) < batch.lengths[:, None]  # (B, T), not padding
         answers = self.table.look_up(batch.ids[inside], starts[inside])
         log_probs, orders, known = (np.zeros(inside.shape, answer.dtype) for answer in answers)
         log_probs[inside], orders[inside], known[inside] = answers
