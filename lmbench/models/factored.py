@@ -3,16 +3,16 @@
 An n-gram looks back word by word, the nearest first, and backs off by giving up the most distant one. A chain does
 the same with any factors of the history in any order (Bilmes & Kirchhoff 2003): words or classes, at any distance::
 
-    words     w-1, w-2, w-3          the n-gram            skip    w-2, w-3         an n-gram with a hole classes
-    g-1, g-2, g-3          the class n-gram      mixed   g-1, w-1, g-2    the class stands in for its rare words
+    words     w-1, w-2, w-3     the n-gram               skip     w-2, w-3         an n-gram with a hole
+    classes   g-1, g-2, g-3     the class n-gram         mixed    g-1, w-1, g-2    the class helps where words are rare
 
 With h_k the first k factors of a chain, estimates are interpolated modified Kneser-Ney (Chen & Goodman 1999)::
 
     p(y | h_k) = (a(h_k y) - D(a(h_k y))) / sum_v a(h_k v)  +  b(h_k) p(y | h_{k-1})
 
 where a counts, at the end of the chain, how often y followed h_k; before, in how many different h_{k+1} y followed
-h_k. The outcomes y may be parted into groups: then y is chosen within its own group, p(y | group of y, h), down to 1
-/ members.
+h_k. The outcomes y may be parted into groups: then y is chosen within its own group, p(y | group of y, h), and what
+no count decides is shared evenly among its members.
 """
 
 from __future__ import annotations
@@ -41,8 +41,7 @@ class Factor(NamedTuple):
 
 
 def histories(factors: Sequence[Factor], streams: Sequence[np.ndarray], starts: np.ndarray) -> np.ndarray:
-    """int32 (N, K): the value of each factor at each position; ``ENDED`` once the chain has read the first token of
-    its row.
+    """int32 (N, K): the value of each factor at each position; ``ENDED`` once the chain has read a row's first token.
 
     A hole may lead past the first token: what would stand there counts as a boundary. ``streams``: int32 (N,) each,
     of which the first holds the words. ``starts``: bool (N,), where rows begin; boundaries begin history anew by
@@ -126,8 +125,7 @@ class Trie:
         return result
 
     def distributions(self, values: np.ndarray) -> np.ndarray:
-        """float64 (B, Y): p(y | group of y, values[b]) of every outcome y: over the members of a group they sum to
-        1."""
+        """float64 (B, Y): p(y | group of y, values[b]) of every outcome y; the members of a group sum to one."""
         result = np.empty((len(values), len(self.group)))
         _distributions(*self._arrays, self.floor, np.ascontiguousarray(values), result)
         return result
@@ -142,8 +140,7 @@ class Trie:
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, np.ndarray], prefix: str, outcomes: int) -> Self:
-        """What ``to_arrays`` gave. Raises KeyError or ValueError where it cannot be the trie of so many
-        ``outcomes``."""
+        """What ``to_arrays`` gave. Raises KeyError or ValueError where it is no trie of so many ``outcomes``."""
         trie = cls(*(arrays[f"{prefix}.{field.name}"] for field in fields(cls)))
         nodes, kinds = len(trie.backoffs), (np.int32, np.int64, np.int32, np.int64, np.int32, np.float32, np.float32)
         lengths = (outcomes, nodes + 1, len(trie.child_values), nodes + 1, len(trie.events), len(trie.events), nodes)
@@ -153,10 +150,9 @@ class Trie:
         for begins, last in ((trie.child_begins, len(trie.child_values)), (trie.event_begins, len(trie.events))):
             if begins[0] != 0 or begins[-1] != last or (np.diff(begins) < 0).any():
                 raise ValueError(f"{prefix}: the nodes are not in order")
-        if ((trie.group < 0) | (trie.group >= trie.groups)).any() or (
-            (trie.events < 0) | (trie.events >= outcomes)
-        ).any():
-            raise ValueError(f"{prefix}: an outcome that is not there")
+        for numbers, limit in ((trie.group, trie.groups), (trie.events, outcomes)):
+            if ((numbers < 0) | (numbers >= limit)).any():
+                raise ValueError(f"{prefix}: an outcome that is not there")
         if (trie.child_begins[:-1] + trie.groups <= np.arange(nodes))[np.diff(trie.child_begins) > 0].any():
             raise ValueError(f"{prefix}: a node that leads back")
         return trie
@@ -174,10 +170,11 @@ def estimate(outcomes: np.ndarray, group: np.ndarray, values: np.ndarray) -> Tri
     nodes, number = group[outcomes].astype(np.int64), int(group.max()) + 1
     lower = 1 / np.bincount(group)[group[outcomes]]  # (N,): p of each event one level up
     stored, children, backoffs, parents = [], [], [], [np.zeros(0, np.int64)]
+    # The distinct pairs of node and outcome, an event of each, the pair of each event, and occurrences.
     keys, first, pair, counts = _distinct(nodes * size + outcomes)
     offset = 0
     for k in range(values.shape[1] + 1):
-        if k < values.shape[1]:
+        if k < values.shape[1]:  # the count of a pair is the number of different nodes below, each end being one more
             goes = np.flatnonzero(values[:, k] >= 0)
             below, _, child, _ = _distinct(nodes[goes] * base + values[goes, k])
             next_keys, next_first, next_pair, next_counts = _distinct(child * size + outcomes[goes])
@@ -217,9 +214,8 @@ def estimate(outcomes: np.ndarray, group: np.ndarray, values: np.ndarray) -> Tri
 def _distinct(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The distinct keys in order, where each stands first, the number of each key's distinct one, and their counts."""
     bits = len(keys).bit_length()
-    if (
-        int(keys.max(initial=0)).bit_length() + bits < 64
-    ):  # key and place fit one integer: values sort faster than places
+    if int(keys.max(initial=0)).bit_length() + bits < 64:
+        # Key and place fit one integer: values sort faster than places.
         packed = (keys << bits) | np.arange(len(keys))
         packed.sort()
         order, ascending = packed & ((1 << bits) - 1), packed >> bits
