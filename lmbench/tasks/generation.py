@@ -55,12 +55,25 @@ def _draw(
     if temperature == 0:
         return int(log_probs.argmax())
     values = log_probs.astype(np.float64) / temperature
-    order = np.argsort(-values, kind="stable")[:top_k]  # likeliest first; equal ones in id order
-    weights = np.exp(values[order] - values[order[0]])
-    cumulated = np.cumsum(weights / weights.sum())
-    kept = len(order) if top_p is None else min(len(order), int(np.searchsorted(cumulated, top_p - 1e-12)) + 1)
-    point = generator.random() * cumulated[kept - 1]
-    return int(order[min(int(np.searchsorted(cumulated, point, "right")), kept - 1)])
+    weights = np.exp(values - values.max())
+    if top_k is not None or top_p is not None:
+        _cut(weights, top_k, top_p)
+    cumulated = np.cumsum(weights)
+    last = int(np.searchsorted(cumulated, cumulated[-1]))  # the last that has any weight
+    return min(int(np.searchsorted(cumulated, generator.random() * cumulated[-1], "right")), last)
+
+
+def _cut(weights: np.ndarray, top_k: int | None, top_p: float | None) -> None:
+    """Set all ``weights``, (V,), to 0 but the largest; of equal ones those with the lower ids stay."""
+    size = min(top_k or len(weights), len(weights))
+    falling = np.sort(np.partition(weights, -size)[-size:])[::-1]
+    kept = size
+    if top_p is not None:
+        cumulated = np.cumsum(falling)
+        kept = min(size, int(np.searchsorted(cumulated, (top_p - 1e-12) * cumulated[-1])) + 1)
+    least = falling[kept - 1]
+    weights[weights < least] = 0.0
+    weights[np.flatnonzero(weights == least)[kept - int((falling > least).sum()) :]] = 0.0
 
 
 def _check(

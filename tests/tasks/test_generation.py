@@ -55,6 +55,12 @@ def test_top_k_and_top_p() -> None:
     assert set(generate(model, n=100, top_k=99, top_p=0.81, max_tokens=1)) == {"a", "b", ""}
 
 
+def test_of_equal_ones_those_with_the_lower_ids_are_kept() -> None:
+    model = unigram(end=0.25, a=0.25, b=0.25, c=0.25)  # ids: </s> <unk> a b c
+    assert set(generate(model, n=100, top_k=2, max_tokens=1)) == {"", "a"}
+    assert set(generate(model, n=100, top_p=0.7, max_tokens=1)) == {"", "a", "b"}
+
+
 def test_the_seed_decides_and_each_text_has_its_own() -> None:
     model = unigram(end=0.2, a=0.4, b=0.4)
     five = generate(model, n=5)

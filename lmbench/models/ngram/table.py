@@ -131,9 +131,15 @@ class Table:
 
     def next_log_probs(self, histories: list[np.ndarray]) -> np.ndarray:
         """float64 (B, V), nats: the distribution of the next word after each history (ids, oldest first)."""
-        result = np.tile(self.orders[0].log_probs.astype(np.float64), (len(histories), 1))
-        for lower, grams, contexts in self._contexts(histories):
-            _fill_next(contexts, lower.log_backoffs, grams.begins, grams.words, grams.log_probs, result)
+        layers = list(self._contexts(histories))
+        weights = np.zeros((len(layers) + 1, len(histories)))  # what is left to each order after the longer histories
+        for k in range(len(layers) - 1, -1, -1):
+            lower, _, contexts = layers[k]
+            weights[k] = weights[k + 1]
+            weights[k, contexts >= 0] += lower.log_backoffs[contexts[contexts >= 0]]
+        result = weights[0][:, None] + self.orders[0].log_probs
+        for (_, grams, contexts), weight in zip(layers, weights[1:], strict=True):
+            _fill_next(contexts, weight, grams.begins, grams.words, grams.log_probs, result)
         return result
 
     def _contexts(self, histories: list[np.ndarray]) -> Iterator[tuple[Grams, Grams, np.ndarray]]:
@@ -216,12 +222,10 @@ def _settle(k, highest, contexts, numbers, longer, lower_log_probs, backoffs, lo
 
 
 @compiled
-def _fill_next(contexts, backoffs, begins, words, log_probs, result):
-    """Continue each row of ``result``, (B, V), from the order below by the children of its context."""
+def _fill_next(contexts, weights, begins, words, log_probs, result):
+    """Put the children of each row's context, with the row's weight, into ``result``, (B, V)."""
     for b in range(len(contexts)):
         if contexts[b] >= 0:
-            for v in range(result.shape[1]):
-                result[b, v] += backoffs[contexts[b]]
             for n in range(max(begins[contexts[b]], 0), min(begins[contexts[b] + 1], len(words))):
                 if 0 <= words[n] < result.shape[1]:
-                    result[b, words[n]] = log_probs[n]
+                    result[b, words[n]] = weights[b] + log_probs[n]
