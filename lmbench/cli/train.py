@@ -81,14 +81,13 @@ def train(
 def prepared(directory: Path, resume: bool) -> Path:
     """The folder, made and writable; raises ResultsError where it is in use or cannot be written."""
     from lmbench.errors import ResultsError
-    from lmbench.training.checkpoints import Checkpoints
 
     if (directory / "model.json").exists():
         raise ResultsError(f"{directory} holds a trained model already. Name another folder with --out, or delete it.")
     if (directory / "metrics.json").exists() or (directory / "models").is_dir():
         # A model.json of its own would hide the models of the run from score, eval and rank.
         raise ResultsError(f"{directory} holds a run of several models. Name another folder with --out.")
-    if Checkpoints(directory).path.exists() and not resume:
+    if _begun(directory) and not resume:
         raise ResultsError(
             f"{directory} holds a training that was cut off. Add --resume to go on with it, or delete the folder."
         )
@@ -105,9 +104,14 @@ def prepared(directory: Path, resume: bool) -> Path:
 
 def _interrupted(checkpoints: Any, again: str) -> str:
     """What an interrupted training leaves, and how it goes on."""
-    if not checkpoints.path.exists():
+    if not _begun(checkpoints.directory):
         return f"Interrupted before there was anything to keep. Start again: {again}"
-    return f"Interrupted. The state of the training is kept in {checkpoints.path}. Go on with: {again}"
+    return f"Interrupted. The state of the training is kept in {checkpoints.directory}. Go on with: {again}"
+
+
+def _begun(directory: Path) -> bool:
+    """Whether a training that was cut off lies there: a checkpoint, or parts of a mixture that were finished."""
+    return any(any(directory.glob(name)) for name in ("checkpoint.safetensors", "part-*/*.*"))
 
 
 def _row(specification: str, model: Any, report: Any, valid: Scores) -> dict[str, Any]:

@@ -65,6 +65,24 @@ def test_mix_refuses_what_cannot_be(call: Call, corpus_file: Path, kept_pair: li
     assert "Did you mean 'cache'?" in complaint(call("train", "ngram+cahce", "--corpus", corpus_file, "--out", "x"))
 
 
+def test_a_mixture_that_was_cut_off_goes_on(
+    call: Call, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    arguments = ("train", "ngram:order=2+cache", "--corpus", corpus_file, "--out", tmp_path / "cut")
+    with monkeypatch.context() as patched:
+        patched.setattr("lmbench.models.cache.Cache.fit", interrupt)
+        cut = call(*arguments)
+    assert cut.exit_code == 130
+    assert "Go on with" in cut.stderr
+    assert "--resume" in complaint(call(*arguments))
+    again = call(*arguments, "--resume")
+    assert again.exit_code == 0, again.stderr
+    assert "was done before" in again.stderr
+
+
 def test_a_mixture_is_trained_and_run_by_its_name(call: Call, corpus_file: Path) -> None:
     result = call("train", "ngram:order=2+cache", "--corpus", corpus_file, "--out", "trained")
     assert result.exit_code == 0, result.stderr
