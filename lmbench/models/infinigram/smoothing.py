@@ -27,14 +27,18 @@ DEPTHS, TYPES, REACHES = 8, 3, 5
 tokens of agreement beyond it 1, 2-3, 4-7, 8-15, 16+."""
 START_NODE, START_LEAF = (0.8, 1.2, 1.6), 0.9
 """Discounts before anything is learnt; also what they are where the held-out text has nothing to say."""
-PRIOR = 4.0
-"""Nats it costs to move a discount from its start by its whole range: a class that is met rarely stays put."""
+PRIOR = 32.0
+"""Nats it costs to move a discount from its start by its whole range: a class that is met rarely stays put. Where half
+of PTB's valid is learnt from, the perplexity of the other half is 145.3 to 145.5 for any prior from 4 to 64; where 500
+tokens are, that of the rest falls from 148.1 to 146.4."""
 LEAST = 1e-3
 """A discount is never 0: every word stays possible."""
 LEARNT_FROM = 1 << 17
 """Events of held-out text, at most: a hundred numbers need no more."""
 PART = 1 << 13
 """Events a thread takes at a time."""
+STEPS = 1 << 20
+"""Steps of their paths after which it takes no more: a text of one symbol has a branching at every depth."""
 ITERATIONS = 60
 """At most, of L-BFGS."""
 
@@ -108,28 +112,34 @@ def leaf_row(depth: int, matched: int) -> int:
 class Paths(NamedTuple):
     """What n events met on their way down the tree: all that their probabilities depend on, besides the discounts.
 
-    ``first``: int64 (n + 1,), where the steps of each event begin, from the deepest node up to the root. ``node``,
-    ``counts``: int32 (steps,), the node and its count of the word. ``leaf``: int32 (n,), the class of the leaf or -1.
-    ``hit``: bool (n,), whether the word followed it.
+    ``first``: int64 (n + 1,), where the steps of each event begin, from the deepest node up to the root. Of each step:
+    ``row``, int32 (steps,), the class of the node; ``counts``, int32 (steps,), its count of the word; ``share``,
+    float64 (steps, 4), as in ``Shares``. Of each event: ``leaf``, int32 (n,), the class of the leaf or -1; ``hit``,
+    bool (n,), whether the word followed it.
     """
 
     first: np.ndarray
-    node: np.ndarray
+    row: np.ndarray
     counts: np.ndarray
+    share: np.ndarray
     leaf: np.ndarray
     hit: np.ndarray
 
 
 @compiled
-def _paths(tree: ContextTree, ids: np.ndarray, lengths: np.ndarray, begin: int, end: int) -> Paths:
-    n = end - begin
-    first, leaf_rows, hit = np.zeros(n + 1, np.int64), np.full(n, -1, np.int32), np.zeros(n, np.bool_)
-    node, count, size = np.empty(8 * n, np.int32), np.empty(8 * n, np.int32), 0
-    for i in range(begin, end):
+def _paths(tree: ContextTree, shares: Shares, ids: np.ndarray, lengths: np.ndarray, begin: int, end: int) -> Paths:
+    first, leaf_rows, hit = (
+        np.zeros(end - begin + 1, np.int64),
+        np.empty(end - begin, np.int32),
+        np.zeros(end - begin, np.bool_),
+    )
+    node, count = np.empty(8 * (end - begin), np.int32), np.empty(8 * (end - begin), np.int32)
+    n, size = 0, 0
+    while n < end - begin and size < STEPS:
+        i = begin + n
         v, leaf, matched = locate(tree, ids, i, lengths[i])
-        if leaf >= 0:
-            leaf_rows[i - begin] = leaf_row(tree.depth[v], matched)
-            hit[i - begin] = follower(tree, leaf) == ids[i]
+        leaf_rows[n] = leaf_row(tree.depth[v], matched) if leaf >= 0 else -1
+        hit[n] = leaf >= 0 and follower(tree, leaf) == ids[i]
         while v >= 0:
             if size == len(node):
                 node, count = doubled(node), doubled(count)
@@ -137,48 +147,47 @@ def _paths(tree: ContextTree, ids: np.ndarray, lengths: np.ndarray, begin: int, 
             node[size], count[size] = v, tree.counts[entry] if entry >= 0 else 0
             size += 1
             v = tree.parent[v]
-        first[i + 1 - begin] = size
-    return Paths(first, node[:size].copy(), count[:size].copy(), leaf_rows, hit)
+        n += 1
+        first[n] = size
+    row, share = np.empty(size, np.int32), np.empty((size, 4))
+    for step in range(size):
+        row[step] = shares.row[node[step]]
+        for k in range(4):
+            share[step, k] = shares.of[node[step], k]
+    return Paths(first[: n + 1], row, count[:size], share, leaf_rows[:n], hit[:n])
 
 
 @compiled
-def _loss(paths: Paths, shares: Shares, discounts: Discounts, vocabulary_size: int) -> tuple[float, Discounts]:
+def _loss(paths: Paths, discounts: Discounts, vocabulary_size: int) -> tuple[float, Discounts]:
     """Nats of all events, and their derivatives by the discounts, by the chain rule."""
     by_node, by_leaf = np.zeros_like(discounts.node), np.zeros_like(discounts.leaf)
-    longest = 0
-    for i in range(len(paths.leaf)):
-        longest = max(longest, paths.first[i + 1] - paths.first[i])
-    shorter = np.empty(longest)  # p(w | u) at each step
+    row, share, taken = paths.row, paths.share, discounts.node
+    backoff, shorter = np.empty(len(row)), np.empty(len(row))  # b_v and p(w | u) at each step
     nats = 0.0
     for i in range(len(paths.leaf)):
-        top, root = paths.first[i], paths.first[i + 1] - 1
         p = 1.0 / vocabulary_size
-        for step in range(root, top - 1, -1):
-            shorter[step - top] = p
-            share, taken = shares.of[paths.node[step]], discounts.node[shares.row[paths.node[step]]]
-            p *= share[0] * taken[0] + share[1] * taken[1] + share[2] * taken[2]
-            seen = paths.counts[step]
+        for s in range(paths.first[i + 1] - 1, paths.first[i] - 1, -1):
+            r, seen = row[s], paths.counts[s]
+            shorter[s] = p
+            backoff[s] = share[s, 0] * taken[r, 0] + share[s, 1] * taken[r, 1] + share[s, 2] * taken[r, 2]
+            p *= backoff[s]
             if seen > 0:
-                p += (seen - taken[min(seen, 3) - 1]) * share[3]
-        slope = -1.0
-        leaf = paths.leaf[i]
+                p += (seen - taken[r, min(seen, 3) - 1]) * share[s, 3]
+        leaf, kept = paths.leaf[i], 1.0
         if leaf >= 0:
-            followed = 1.0 if paths.hit[i] else 0.0
-            mixed = (1 - discounts.leaf[leaf]) * followed + discounts.leaf[leaf] * p
-            nats -= np.log(mixed)
+            kept, followed = discounts.leaf[leaf], 1.0 if paths.hit[i] else 0.0
+            mixed = (1 - kept) * followed + kept * p
             by_leaf[leaf] += (followed - p) / mixed
-            slope = -discounts.leaf[leaf] / mixed
-        else:
-            nats -= np.log(p)
-            slope = -1 / p
-        for step in range(top, root + 1):
-            row = shares.row[paths.node[step]]
-            share, taken, seen = shares.of[paths.node[step]], discounts.node[row], paths.counts[step]
+            p = mixed
+        nats -= np.log(p)
+        slope = -kept / p
+        for s in range(paths.first[i], paths.first[i + 1]):
+            r, seen = row[s], paths.counts[s]
             for k in range(3):
-                by_node[row, k] += slope * share[k] * shorter[step - top]
+                by_node[r, k] += slope * share[s, k] * shorter[s]
             if seen > 0:
-                by_node[row, min(seen, 3) - 1] -= slope * share[3]
-            slope *= share[0] * taken[0] + share[1] * taken[1] + share[2] * taken[2]
+                by_node[r, min(seen, 3) - 1] -= slope * share[s, 3]
+            slope *= backoff[s]
     return nats, Discounts(by_node, by_leaf)
 
 
@@ -192,26 +201,27 @@ def learn_discounts(
     """
     from scipy.optimize import minimize
 
-    events = min(len(ids) - 1, LEARNT_FROM)
-    parts = [(begin, min(begin + PART, events + 1)) for begin in range(1, events + 1, PART)]
-    paths = in_threads(lambda part: _paths(tree, ids, lengths, *part), parts)
+    end = min(len(ids), LEARNT_FROM + 1)
+    parts = [(begin, min(begin + PART, end)) for begin in range(1, end, PART)]
+    paths = in_threads(lambda part: _paths(tree, shares, ids, lengths, *part), parts)
+    events = sum(len(part.leaf) for part in paths)
     start = Discounts.start()
     edge = start.node.size
     origin = np.concatenate([start.node.ravel(), start.leaf])
     ranges = np.concatenate([np.tile([1.0, 2.0, 3.0], DEPTHS * TYPES), np.ones(start.leaf.size)])
 
-    def unpack(values: np.ndarray) -> Discounts:
+    def unpack(moved: np.ndarray) -> Discounts:
+        values = np.clip(origin + moved * ranges, LEAST, ranges)
         return Discounts(values[:edge].reshape(-1, 3), values[edge:])
 
-    def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
-        answers = in_threads(lambda part: _loss(part, shares, unpack(values), vocabulary_size), paths)
-        moved = (values - origin) / ranges
+    def loss(moved: np.ndarray) -> tuple[float, np.ndarray]:
+        answers = in_threads(lambda part: _loss(part, unpack(moved), vocabulary_size), paths)
         nats = sum(nats for nats, _ in answers) + PRIOR * float(moved @ moved)
         slopes = sum(np.concatenate([slope.node.ravel(), slope.leaf]) for _, slope in answers)
-        return nats / events, (slopes + 2 * PRIOR * moved / ranges) / events
+        return nats / events, (slopes * ranges + 2 * PRIOR * moved) / events
 
+    bounds = np.stack([(LEAST - origin) / ranges, (ranges - origin) / ranges], axis=1)
     found = minimize(
-        loss, origin, jac=True, method="L-BFGS-B", bounds=[(LEAST, top) for top in ranges.tolist()],
-        options={"maxiter": ITERATIONS},
-    )  # fmt: skip
+        loss, np.zeros_like(origin), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": ITERATIONS}
+    )
     return unpack(found.x)

@@ -8,12 +8,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from lmbench.compiled import compiled
 
 KEY_BITS = 63
 """Bits of a non-negative int64."""
+CHUNK = 1 << 18
+"""Suffixes sorted at a time, about, where groups are small: their keys stay in the cache."""
 
 
 def suffix_array(text: np.ndarray) -> np.ndarray:
@@ -37,22 +41,30 @@ def suffix_array(text: np.ndarray) -> np.ndarray:
     del keys
     rank = np.empty(n, np.int32)  # of each suffix: where its group begins
     rank[order] = np.maximum.accumulate(np.where(new[:-1], np.arange(n, dtype=np.int32), np.int32(0)))
-    places = np.flatnonzero(~(new[:-1] & new[1:])).astype(np.int32)
+    places = np.flatnonzero(~(new[:-1] & new[1:])).astype(np.int32)  # of suffixes that equal another
     while len(places):
-        suffixes = order.take(places)
-        groups = rank.take(suffixes).astype(np.int64)
-        after = suffixes.astype(np.int64) + sorted_tokens
-        keys = groups << 32 | np.where(after < n, rank.take(after, mode="clip").astype(np.int64) + 1, 0)
-        by_key = np.argsort(keys)
-        keys, suffixes = keys.take(by_key), suffixes.take(by_key)
-        order[places] = suffixes
-        fresh = np.ones(len(places), bool)
-        np.not_equal(keys[1:], keys[:-1], out=fresh[1:])
-        new[places[fresh]] = True
-        rank[suffixes] = np.maximum.accumulate(np.where(fresh, places, np.int32(0)))
-        places = places[~(fresh & new[places + 1])]
+        begins = np.flatnonzero(new.take(places)).astype(np.int32)
+        near = np.searchsorted(begins, np.arange(0, len(places), CHUNK, dtype=np.int32), "right") - 1
+        for first, last in pairwise(np.unique(np.append(begins.take(near), len(places))).tolist()):
+            _sort_groups(order, rank, new, places[first:last], sorted_tokens)
+        places = places[~(new.take(places) & new.take(places + 1))]
         sorted_tokens *= 2
     return order
+
+
+def _sort_groups(order: np.ndarray, rank: np.ndarray, new: np.ndarray, places: np.ndarray, sorted_tokens: int) -> None:
+    """Sort the suffixes at ``places``, whole groups, by what follows their first tokens; split groups, all in place."""
+    suffixes = order.take(places)
+    after = suffixes.astype(np.int64) + sorted_tokens
+    keys = np.where(after < len(order), rank.take(after, mode="clip") + 1, 0).astype(np.int64)
+    keys |= rank.take(suffixes).astype(np.int64) << 32
+    by_key = np.argsort(keys)
+    keys, suffixes = keys.take(by_key), suffixes.take(by_key)
+    order[places] = suffixes
+    fresh = np.ones(len(places), bool)
+    np.not_equal(keys[1:], keys[:-1], out=fresh[1:])
+    new[places[fresh]] = True
+    rank[suffixes] = np.maximum.accumulate(np.where(fresh, places, np.int32(0)))
 
 
 def _first_tokens(text: np.ndarray) -> tuple[np.ndarray, int]:

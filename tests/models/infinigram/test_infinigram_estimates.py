@@ -147,8 +147,8 @@ def test_derivatives_are_differences():
     tree = context_tree(ids, 4)
     of_nodes, discounts = shares(tree), any_discounts(5)
     lengths = history_lengths(held_out, row_starts(held_out))
-    paths = _paths(tree, held_out, lengths, 1, len(held_out))
-    nats, slopes = _loss(paths, of_nodes, discounts, 4)
+    paths = _paths(tree, of_nodes, held_out, lengths, 1, len(held_out))
+    nats, slopes = _loss(paths, discounts, 4)
     table = estimate(tree, of_nodes, discounts, 4, UNLIMITED)
     assert nats == pytest.approx(-table.log_probs(held_out, row_starts(held_out))[1:].sum(), rel=1e-12)
     for values, slope in zip(discounts, slopes, strict=True):
@@ -157,7 +157,7 @@ def test_derivatives_are_differences():
             around = []
             for moved in (kept - 1e-6, kept + 1e-6):
                 values[at] = moved
-                around.append(_loss(paths, of_nodes, discounts, 4)[0])
+                around.append(_loss(paths, discounts, 4)[0])
             values[at] = kept
             assert (around[1] - around[0]) / 2e-6 == pytest.approx(slope[at], abs=1e-4)
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lmbench.models.infinigram import suffixes
 from lmbench.models.infinigram.suffixes import common_prefixes, suffix_array
 
 TEXTS = st.integers(1, 4).flatmap(
@@ -38,6 +39,16 @@ def test_suffixes_are_sorted_and_share_what_they_share(text: list[int], stop: in
     assert order.tolist() == expected
     prefixes = [0] + [shared(text[a:], text[b:], stop) for a, b in pairwise(expected)]
     assert common_prefixes(ids, order, stop).tolist() == prefixes
+
+
+@pytest.mark.parametrize("chunk", [1, 5, 64])
+def test_the_parts_in_which_groups_are_sorted_do_not_matter(monkeypatch: pytest.MonkeyPatch, chunk: int):
+    half = np.random.default_rng(2).integers(0, 2, 800, np.int32)
+    text = np.concatenate([half, half[100:400], half])
+    whole = suffix_array(text)
+    monkeypatch.setattr(suffixes, "CHUNK", chunk)
+    np.testing.assert_array_equal(suffix_array(text), whole)
+    assert whole.tolist() == sorted(range(len(text)), key=lambda i: text[i:].tolist())
 
 
 def test_one_symbol_only():
