@@ -91,18 +91,22 @@ def counts_of_counts(counts: np.ndarray, highest: int) -> list[int]:
     return np.bincount(np.minimum(counts, highest + 1), minlength=highest + 2).tolist()
 
 
-def _possible(discounts: Sequence[float]) -> bool:
+def _possible(discounts: Sequence[float], *, whole: bool = True) -> bool:
     # A discount of 0 would leave nothing to unseen words after a context whose words all have that count.
-    return all(0 < taken <= j for j, taken in enumerate(discounts, 1))
+    return all(0 < taken <= j and (whole or taken < j) for j, taken in enumerate(discounts, 1))
 
 
-def check_discounts(discounts: Sequence[Sequence[float]], orders: int, each: int) -> None:
-    """Raise UsageError unless there are discounts of so many orders, ``each`` of them possible numbers."""
+def check_discounts(discounts: Sequence[Sequence[float]], orders: int, each: int, *, whole: bool = True) -> None:
+    """Raise UsageError unless there are discounts of so many orders, ``each`` of them possible numbers.
+
+    ``whole``: whether a discount may take the whole count, which in the form of backoff leaves a seen word nothing.
+    """
     if len(discounts) < orders:
         raise UsageError(f"Discounts are given for {len(discounts)} orders, but there are n-grams of {orders}.")
-    numbers = "three numbers above 0 and at most 1, 2 and 3" if each == 3 else "one number above 0 and at most 1"
+    below = "at most" if whole else "below"
+    numbers = f"three numbers above 0 and {below} 1, 2 and 3" if each == 3 else f"one number above 0 and {below} 1"
     for k, given in enumerate(discounts, 1):
-        if len(given) != each or not _possible(given):
+        if len(given) != each or not _possible(given, whole=whole):
             raise UsageError(f"The discounts {tuple(given)} of order {k} cannot be: give {numbers}.")
 
 

@@ -22,12 +22,15 @@ class Given:
     """What a method is told beside the counts, each by the method that needs it.
 
     ``discounts``: of orders 1, 2, ... where they are not to be estimated. ``added``: k V of add-k. ``weights``: float64
-    (K, B), l of Jelinek-Mercer. ``fallen``: receives the orders whose counts of counts gave no discount.
+    (K, B), l of Jelinek-Mercer. ``backoff``: whether that is the form: then a discount must not take all of a count,
+    since nothing else would give the n-gram a probability. ``fallen``: receives the orders whose counts of counts gave
+    no discount.
     """
 
     discounts: Sequence[Sequence[float]] | None = None
     added: float = 0.0
     weights: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    backoff: bool = False
     fallen: list[int] = field(default_factory=list)
 
 
@@ -112,9 +115,10 @@ def modified_kneser_ney(counts: Counts, order: int, given: Given) -> Rule:
     """
     adjusted = counts.of(order)
     discounts = given.discounts[order - 1] if given.discounts is not None else estimate_discounts(adjusted)
-    if discounts is None:
+    if discounts is None or (given.backoff and order > 1 and discounts[2] >= 3):
         given.fallen.append(order)
-    return Rule(adjusted, np.array([0.0, *(discounts or FALLBACK)]))
+        discounts = FALLBACK
+    return Rule(adjusted, np.array([0.0, *discounts]))
 
 
 def _one_discount(counts: np.ndarray, order: int, given: Given) -> np.ndarray:

@@ -99,48 +99,50 @@ def _estimate(
 ):  # fmt: skip
     """The equations of this module, for the children of each context."""
     top = len(taken) - 1
-    backs_off = form == BACKOFF
-    asks_lower = backs_off or reserve > 0
+    plain = (
+        form == INTERPOLATED and cutoff == 0
+    )  # a method that only takes, as Kneser-Ney does, needs no more than seen
+    plain = plain and constant == 0 and per_type == 0 and reserve == 0 and len(ratios) == 1
     for c in range(len(begins) - 1):
         begin, end = begins[c], begins[c + 1]
-        seen, left, known, types, stored = 0.0, 0.0, 0.0, 0, 0
+        seen, left = 0.0, 0.0
         for n in range(begin, end):
-            count = counts[n]
-            seen += count
-            types += 1 if count > 0 else 0
-            if cutoff > 0 and raw[n] <= cutoff:
-                left += count
-                continue
-            stored += 1
-            left += taken[min(count, top)]
-            if asks_lower and count > 0:
-                known += lower[suffix[n]]
-        if seen == 0:
-            total, left = 1.0, 1.0
-        else:
-            digit = 0
+            seen += counts[n]
+            left += taken[min(counts[n], top)]
+        followed = seen > 0
+        if not followed:
+            seen, left = 1.0, 1.0  # all is left to the shorter history
+        scale = 1 / seen
+        share = left * scale
+        backoff = share
+        if followed and not plain:
+            known, types, stored, digit = 0.0, 0, 0, 0
+            for n in range(begin, end):
+                types += counts[n] > 0
+                if cutoff > 0 and raw[n] <= cutoff:
+                    left += counts[n] - taken[min(counts[n], top)]
+                elif counts[n] > 0:
+                    stored += 1
+                    known += lower[suffix[n]]
             while digit < len(ratios) - 1 and seen >= 2 << digit:
                 digit += 1
             added = constant + per_type * types + ratios[digit] * seen
             if left + added == 0 and 1 - known > TINY:
                 added = reserve
-            total = seen + added
-            left += added
-        share = left / total
-        scale = 1 / total
-        backoff = share
-        if backs_off:
-            backoff = 1.0
-            if 1 - known > TINY:
+            scale = 1 / (seen + added)
+            share = (left + added) * scale
+            backoff = share
+            if stored == 0:  # all were dropped
+                backoff = 1.0
+            elif form == FIXED:
+                backoff = weight
+            elif form == BACKOFF and 1 - known > TINY:
                 backoff = share / (1 - known)
-            elif share < 1:  # nobody is there to take what is left: those who are seen share it
+            elif form == BACKOFF:  # nobody is there to take what is left: those who are seen share it
+                backoff = 1.0
                 scale /= 1 - share
-        if form == FIXED:
-            backoff = weight if stored > 0 else 1.0
         log_backoffs[c] = np.log(backoff)
+        below = share if form == INTERPOLATED else 0.0
         for n in range(begin, end):
-            p = (counts[n] - taken[min(counts[n], top)]) * scale
-            if form == INTERPOLATED:
-                p += share * lower[suffix[n]]
-            probabilities[n] = p
-            log_probs[n] = np.log(p)
+            probabilities[n] = (counts[n] - taken[min(counts[n], top)]) * scale + below * lower[suffix[n]]
+            log_probs[n] = np.log(probabilities[n])

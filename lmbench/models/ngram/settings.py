@@ -34,7 +34,8 @@ def check_settings(config: NGramConfig) -> None:
         if not method.discounts:
             having = ", ".join(other for other, each in METHODS.items() if each.discounts)
             raise UsageError(f"The smoothing {name} takes no discounts; those that do are {having}.")
-        check_discounts(read_discounts(config.discounts), config.order or 1, method.discounts)
+        whole = config.form != "backoff"
+        check_discounts(read_discounts(config.discounts), config.order or 1, method.discounts, whole=whole)
     if config.cutoffs is not None:
         read_cutoffs(config.cutoffs)
     if config.vocabulary is not None and (config.closed or not config.floor):

@@ -75,8 +75,8 @@ def estimate(
     form = form or method.forms[0]
     base = np.full(counts.vocabulary_size, 1 / counts.vocabulary_size) if base is None else base
     if discounts is not None:
-        check_discounts(discounts, len(counts.orders), method.discounts)
-    given = Given(discounts=discounts, added=k * (types or counts.vocabulary_size))
+        check_discounts(discounts, len(counts.orders), method.discounts, whole=form != "backoff")
+    given = Given(discounts=discounts, backoff=form == "backoff", added=k * (types or counts.vocabulary_size))
     if name == "jelinek-mercer":
         if held_out is None:
             raise UsageError("The weights of jelinek-mercer come from held-out text: give the tokens of a valid split.")

@@ -17,7 +17,7 @@ from lmbench.corpus.places import data_folders
 from lmbench.corpus.tokenizers import train_tokenizer
 from lmbench.models.ngram.counting import Counts, count
 from lmbench.models.ngram.model import NGram, NGramConfig
-from lmbench.models.ngram.smoothing import Discounts, estimate_discounts, modified_kneser_ney
+from lmbench.models.ngram.smoothing import Discounts, estimate, estimate_discounts, modified_kneser_ney
 from lmbench.models.ngram.table import Table
 from lmbench.scoring.scorer import token_log_probs
 
@@ -58,15 +58,52 @@ def sentence_log10(table: Table, tokens: Tokens) -> np.ndarray:
     return np.add.reduceat(values, np.concatenate(([0], tokens.ends[:-1]))) / np.log(10)
 
 
-def test_toy_unigrams_entry_by_entry(toy_tokens: tuple[Tokens, Tokens]) -> None:
+def read_arpa(name: str) -> list[dict[tuple[str, ...], tuple[float, float | None]]]:
+    """For each order, words -> log10 p and, where there is one, the log10 backoff weight. Trusts the file."""
+    orders: list[dict[tuple[str, ...], tuple[float, float | None]]] = []
+    with gzip.open(HERE / name, "rt", encoding="utf-8") as file:
+        for line in file:
+            if line.startswith("\\") and line.rstrip().endswith("-grams:"):
+                orders.append({})
+            elif orders and line[0] in "-0":
+                log10, words, *rest = line.rstrip("\n").split("\t")
+                orders[-1][tuple(words.split())] = float(log10), float(rest[0]) if rest else None
+    return orders
+
+
+@pytest.mark.parametrize(
+    ("name", "order", "cutoffs"),
+    [("o1", 1, None), ("o2", 2, None), ("o3", 3, None), ("o5", 5, None), ("o3.prune001", 3, [0, 0, 1])],
+)
+def test_toy_entry_by_entry(
+    toy_tokens: tuple[Tokens, Tokens], name: str, order: int, cutoffs: list[int] | None
+) -> None:
+    """Printed discounts are ours, rounded to six digits. Where D1 is .989958, the rounding alone would move what an
+    n-gram keeps, 1 - D1, by 5e-5 of itself, and up to 1.2e-5 is seen at order 5; unrounded, all is within 2e-6."""
     train, _ = toy_tokens
-    table = modified_kneser_ney(count(train.ids, train.vocabulary_size, 1), [TOY_ONE])
-    with gzip.open(HERE / "toy.o1.arpa.gz", "rt", encoding="utf-8") as file:
-        entries = [line.split("\t") for line in file if line.startswith("-")]
-    assert len(entries) == train.vocabulary_size
-    for log10, word, *_ in entries:
-        mine = table.orders[0].log_probs[train.tokenizer.vocabulary.ids[word.strip()]] / np.log(10)
-        assert mine == pytest.approx(float(log10), abs=2e-6)
+    printed = [*TOY_LOWER[: order - 1], TOY_HIGHEST[order]] if order > 1 else [TOY_ONE]
+    counts = count(train.ids, train.vocabulary_size, order)
+    for k, rounded in enumerate(printed, 1):
+        assert estimate_discounts(counts.of(k)) == pytest.approx(rounded, rel=5e-6)
+    table = estimate(counts, "modified-kneser-ney", cutoffs=cutoffs)
+    compare(table, train, name, 2e-6)
+    compare(estimate(counts, "modified-kneser-ney", discounts=printed, cutoffs=cutoffs), train, name, 1.3e-5)
+
+
+def compare(table: Table, train: Tokens, name: str, tolerance: float) -> None:
+    """Every entry of the file is in the table, and no other, with its log10 probability and backoff weight."""
+    types = train.tokenizer.vocabulary.types
+    names: list[tuple[str, ...]] = [()]
+    for k, (grams, expected) in enumerate(zip(table.orders, read_arpa(f"toy.{name}.arpa.gz"), strict=True), 1):
+        names = [(*names[c], types[w]) for c, w in zip(grams.context, grams.words, strict=True)]
+        written = [("<s>" if n[0] == "</s>" and k > 1 else n[0], *n[1:]) for n in names]
+        assert set(written) == set(expected) - {("<s>",)}
+        log10 = np.array([expected[words][0] for words in written])
+        assert np.abs(grams.log_probs / np.log(10) - log10).max() < tolerance
+        if k < len(table.orders):  # the one boundary is <s> as history
+            histories = [("<s>",) if words == ("</s>",) else words for words in written]
+            backoffs = np.array([expected[words][1] or 0.0 for words in histories])
+            assert np.abs(grams.log_backoffs / np.log(10) - backoffs).max() < tolerance
 
 
 @pytest.mark.parametrize("order", [2, 3, 5])
@@ -124,6 +161,15 @@ PTB_DISCOUNTS: dict[int, list[Discounts]] = {
         (0.959671, 1.3879, 1.24171),
     ],
 }
+
+
+# SRILM with its defaults (Mikolov 2012, table 4.1); 165.23 and 162.25 here.
+@pytest.mark.parametrize(("order", "expected"), [(3, 165.2), (5, 162.3)])
+def test_ptb_good_turing(ptb: tuple[Counts, Tokens, Tokens, Tokens], order: int, expected: float) -> None:
+    counts, train, _, test = ptb
+    table = estimate(counts.up_to(order), "good-turing")
+    model = NGram.of(table, train.tokenizer, NGramConfig(order=order))
+    assert np.exp(-token_log_probs(model, test, "sentence").mean()) == pytest.approx(expected, rel=5e-4)
 
 
 @pytest.mark.parametrize("order", [3, 5])
