@@ -1,4 +1,4 @@
-"""Token ids -> ``Counts``, equal to those of ``counting.count``, by sorting integer keys with torch, as a GPU does well.
+"""Token ids -> ``Counts``, equal to those of ``counting.count``, by sorting integer keys with torch, on a GPU or not.
 
 A k-gram is the integer (number of its context << bits | last word). Sorted, the distinct keys are the k-grams in the
 order of their words, and the place of each occurrence among them is the number that the next order's keys need.
