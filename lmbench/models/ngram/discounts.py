@@ -27,6 +27,8 @@ FALLBACK: Discounts = (0.5, 1.0, 1.5)
 """Discounts of an order whose counts of counts give none, as small corpora and long or character n-grams do."""
 FALLBACK_ONE = 0.5
 """The same where there is but one discount."""
+BLOCK = 1 << 18
+"""Counts that are looked at together, so that no array as long as all of them is made."""
 RELIABLE = 7
 """k of Katz's discounting: n-grams seen more often than this keep their counts."""
 
@@ -88,7 +90,10 @@ def katz_discounts(counts: np.ndarray, reliable: int = RELIABLE) -> tuple[np.nda
 
 def counts_of_counts(counts: np.ndarray, highest: int) -> list[int]:
     """n_0 .. n_highest of int (G,), and in one more place the number of all higher counts."""
-    return np.bincount(np.minimum(counts, highest + 1), minlength=highest + 2).tolist()
+    n = np.zeros(highest + 2, np.int64)
+    for first in range(0, len(counts), BLOCK):
+        n += np.bincount(np.minimum(counts[first : first + BLOCK], highest + 1), minlength=highest + 2)
+    return n.tolist()
 
 
 def _possible(discounts: Sequence[float], *, whole: bool = True) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,8 +14,9 @@ from lmbench.corpus.batches import Batch, Tokens
 from lmbench.corpus.tokenizers import Tokenizer
 from lmbench.errors import ModelError, UsageError
 from lmbench.models.base import Trainable, read_model, write_model
-from lmbench.models.ngram.counting import count
+from lmbench.models.ngram.counting import Counts, count
 from lmbench.models.ngram.files import load_table, save_table
+from lmbench.models.ngram.runs import clear, count_in_runs, memory_in_bytes, scratch
 from lmbench.models.ngram.settings import check_settings, describe_method, estimate_as
 from lmbench.models.ngram.table import Table
 from lmbench.training.budget import Budget, FitReport, Progress, Silent
@@ -73,6 +75,12 @@ class NGramConfig:
     as 1e-8 (Stolcke 1998: relative entropy)."""
     entries: int | None = None
     """Drops n-grams in the same order until so many are left, those of all orders together."""
+    memory: str | None = None
+    """How much memory counting and estimating may take, such as 2G: the text is counted in pieces and everything large
+    lies in files beside the model until it is done. The same model comes out. By default all is held in memory."""
+    device: str = "cpu"
+    """cuda: n-grams are counted by torch on the GPU, with the same result; cpu and auto: by compiled loops, quick
+    enough for most. Everything else is done on the processor."""
 
     def __post_init__(self) -> None:
         if self.order is not None and self.order < 1:
@@ -80,6 +88,8 @@ class NGramConfig:
                 f"The order of an n-gram model must be at least 1, not {self.order}: "
                 "1 counts single words, 5 looks back on four words. Write for example ngram:order=5."
             )
+        if self.memory is not None and memory_in_bytes(self.memory) and self.device not in ("cpu", "auto"):
+            raise UsageError(f"memory={self.memory} and device={self.device} do not go together: leave one out.")
         check_settings(self)
 
 
@@ -156,15 +166,35 @@ class NGram(Trainable):
 
         order, size = self._take(train.tokenizer), train.vocabulary_size
         progress.step("structure", f"{describe_method(self.config)}, order {order}, V = {size:,}")
-        progress.step("data", f"{train.events:,} events, {len(train.ends):,} of them ends")
-        counts = count(train.ids, size, order)
+        progress.step("data", f"{train.events:,} events, {np.count_nonzero(train.ids == 0) - 1:,} of them ends")
+        folder = self._folder(checkpoints)
+        counts = self._count(train.ids, size, folder, progress)
         sizes = " + ".join(f"{len(grams):,}" for grams in counts.orders)
         progress.step("forward", f"p(w | h) is looked up among {sizes} n-grams")
         progress.step("backward", "closed form: counts -> counts of counts -> discounts -> probabilities")
-        self.config, self.table = estimate_as(self.config, counts, train, valid, note)
+        allocate = scratch(folder) if folder else np.empty
+        self.config, self.table = estimate_as(self.config, counts, train, valid, note, allocate)
+        if folder:
+            clear(folder)
         progress.update(1.0)
         progress.step("predict", f"the longest stored history decides, {self.table.entries:,} n-grams in all")
         return FitReport(time.perf_counter() - began, train.events, notes=tuple(notes))
+
+    def _folder(self, checkpoints: Checkpoints | None) -> Path | None:
+        """Where files lie while the model is made, if memory is limited."""
+        if self.config.memory is None:
+            return None
+        return checkpoints.directory / "counting" if checkpoints else Path(tempfile.mkdtemp(prefix="lmbench-"))
+
+    def _count(self, ids: np.ndarray, size: int, folder: Path | None, progress: Progress) -> Counts:
+        order = self.max_context + 1
+        if folder and self.config.memory:
+            return count_in_runs(ids, size, order, memory_in_bytes(self.config.memory), folder, progress.update)
+        if self.config.device not in ("cpu", "auto"):
+            from lmbench.models.ngram.on_device import count_on_device  # loads torch
+
+            return count_on_device(ids, size, order, self.config.device)
+        return count(ids, size, order)
 
     def log_probs(self, batch: Batch) -> np.ndarray:
         """float64 (B, T), nats: ln p of each target after the history since the last boundary, 0 elsewhere."""

@@ -74,7 +74,7 @@ def apply(
     ``cutoff``: n-grams seen no more often than that are dropped; what is given for them means nothing. ``weight``:
     b(h) of the form ``fixed``. Threads share the contexts, so numbers do not depend on them.
     """
-    probabilities = np.empty(len(grams))
+    probabilities = allocate(len(grams), np.float64)
     log_probs, log_backoffs = allocate(len(grams), np.float32), allocate(len(grams.begins) - 1, np.float32)
     by_gram = [np.asarray(a) for a in (rule.counts, grams.raw, shorter)]
     method = (rule.taken, float(rule.constant), float(rule.per_type), rule.ratios, float(rule.reserve))

@@ -16,9 +16,11 @@ each n-gram of each run, 4 more for those of two orders at a time, and in the en
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -30,6 +32,7 @@ from lmbench.compiled import compiled, in_threads, threads
 from lmbench.errors import UsageError
 from lmbench.models.ngram.counting import Counts, GramCounts, count
 from lmbench.models.ngram.files import map_arrays, write_arrays
+from lmbench.models.ngram.recursion import Allocate
 from lmbench.training.checkpoints import write_json
 
 MANIFEST = "counting.json"
@@ -61,7 +64,6 @@ def count_in_runs(
     if len(ids) > np.iinfo(np.int32).max:
         raise UsageError(f"At most {np.iinfo(np.int32).max:,} tokens can be counted, and there are {len(ids):,}.")
     pieces = _pieces(len(ids), order, _piece_length(vocabulary_size, order, memory_bytes))
-    folder.mkdir(parents=True, exist_ok=True)
     state: dict[str, Any] = {
         "version": VERSION,
         "tokens": len(ids),
@@ -73,6 +75,7 @@ def count_in_runs(
     kept = _read_manifest(folder)
     if {**kept, "opening": None} != {**state, "opening": None}:
         clear(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / MANIFEST, state)
         kept = state
     if kept.get("opening") is None:
@@ -86,15 +89,33 @@ def count_in_runs(
     return Counts(tuple(orders), order, vocabulary_size)
 
 
+def memory_in_bytes(text: str) -> int:
+    """``2G``, ``500M``, ``1.5GB`` -> bytes, by powers of 1024. Raises UsageError for anything else.
+
+    >>> memory_in_bytes("1.5G")
+    1610612736
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kmgt]?)(?:i?b)?", text.strip().lower())
+    if not found or not float(found[1]):
+        raise UsageError(f"The memory '{text}' is no size. Write for example 2G, 500M or 1.5GB.")
+    return int(float(found[1]) * 1024 ** " kmgt".index(found[2] or " "))
+
+
 def clear(folder: Path) -> None:
-    """Remove every file that ``count_in_runs`` may have written to ``folder``."""
-    _remove(folder, MANIFEST, "run-*", "map-*", "*.i32", ".*.part")
+    """Remove what ``count_in_runs`` and ``scratch`` wrote to ``folder``, and the folder if it is empty then.
+
+    Arrays that are still in use stay readable, and their space is free when they are gone.
+    """
+    _remove(folder, MANIFEST, "run-*", "map-*", "scratch-*", "*.i32", ".*.part")
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _remove(folder: Path, *patterns: str) -> None:
     for pattern in patterns:
         for path in folder.glob(pattern):
-            path.unlink(missing_ok=True)
+            with suppress(PermissionError):  # some systems keep files that are in use
+                path.unlink(missing_ok=True)
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
@@ -338,8 +359,37 @@ def _open(path: Path) -> np.ndarray:
     return np.asarray(np.memmap(path, np.int32, "r+"))
 
 
+def scratch(folder: Path) -> Allocate:
+    """``np.empty`` in files of ``folder`` that have no name any more: they vanish with the arrays, whatever happens."""
+    numbers = itertools.count()
+
+    def allocate(length: int, kind: Any) -> np.ndarray:
+        if length == 0:
+            return np.empty(0, kind)
+        path = folder / f"scratch-{next(numbers)}"
+        array = np.memmap(path, kind, "w+", shape=(length,))
+        with suppress(OSError):  # where a file in use keeps its name, clear takes it away
+            path.unlink()
+        return np.asarray(array)
+
+    return allocate
+
+
+@dataclass(frozen=True)
+class _MappedGrams(GramCounts):
+    """``GramCounts`` in files of ``folder``, and what is made of them too."""
+
+    folder: Path
+
+    @property
+    def adjusted(self) -> np.ndarray:
+        result = scratch(self.folder)(len(self), np.int32)
+        result[: self.opening], result[self.opening :] = self.raw[: self.opening], self.left[self.opening :]
+        return result
+
+
 def _mapped(folder: Path, k: int, opening: int) -> GramCounts:
     begins, words, raw, left, suffix = (
         _open(_path(folder, n, k)) for n in ("begins", "words", "raw", "left", "suffix")
     )
-    return GramCounts(begins, words, raw, left, suffix, opening)
+    return _MappedGrams(begins, words, raw, left, suffix, opening, folder)

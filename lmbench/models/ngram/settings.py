@@ -6,12 +6,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lmbench.corpus.batches import Tokens
 from lmbench.errors import UsageError
 from lmbench.models.ngram.counting import Counts
 from lmbench.models.ngram.discounts import check_discounts, read_discounts
 from lmbench.models.ngram.heldout import best_k, sightings
 from lmbench.models.ngram.methods import METHODS
+from lmbench.models.ngram.recursion import Allocate
 from lmbench.models.ngram.smoothing import base_distribution, estimate
 from lmbench.models.ngram.table import Table
 
@@ -96,12 +99,17 @@ def describe_method(config: NGramConfig) -> str:
 
 
 def estimate_as(
-    config: NGramConfig, counts: Counts, train: Tokens, valid: Tokens, note: Callable[[str], None] | None = None
+    config: NGramConfig,
+    counts: Counts,
+    train: Tokens,
+    valid: Tokens,
+    note: Callable[[str], None] | None = None,
+    allocate: Allocate = np.empty,
 ) -> tuple[NGramConfig, Table]:
     """The table that ``config`` asks for, and ``config`` with what was fitted on ``valid``.
 
-    ``counts``: those of ``train``. ``note`` is told about fallbacks. Raises UsageError where the settings do not go
-    with the vocabulary of ``train``.
+    ``counts``: those of ``train``. ``note`` is told about fallbacks; ``allocate`` makes the large arrays. Raises
+    UsageError where the settings do not go with the vocabulary of ``train``.
     """
     types, base = _types(config, train), None
     if config.closed or config.vocabulary is not None or not config.floor:
@@ -121,6 +129,7 @@ def estimate_as(
         held_out=valid.ids,
         cutoffs=read_cutoffs(config.cutoffs) if config.cutoffs else None,
         note=note,
+        allocate=allocate,
     )
     if config.prune_threshold is not None or config.entries is not None:
         from lmbench.models.ngram.pruning import prune_by_entropy

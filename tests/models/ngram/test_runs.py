@@ -10,10 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lmbench.corpus.batches import Batch
+from lmbench.corpus.tokenizers import train_tokenizer
 from lmbench.errors import UsageError
 from lmbench.models.ngram import runs
 from lmbench.models.ngram.counting import Counts, count
 from lmbench.models.ngram.runs import count_in_runs
+from lmbench.models.registry import create
+from lmbench.training.checkpoints import Checkpoints
 
 ARRAYS = ("begins", "words", "raw", "left", "suffix")
 
@@ -121,7 +125,7 @@ def test_a_finished_count_is_opened_again(tmp_path: Path, monkeypatch: pytest.Mo
     compare(count_in_runs(other, 30, 3, memory, tmp_path), count(other, 30, 3))
     assert json.loads((tmp_path / runs.MANIFEST).read_text())["tokens"] == 3000
     runs.clear(tmp_path)
-    assert not list(tmp_path.iterdir())
+    assert not tmp_path.exists()
 
 
 def test_the_progress_rises_to_one(tmp_path: Path) -> None:
@@ -138,3 +142,35 @@ def test_too_little_memory_says_how_much_is_needed(tmp_path: Path) -> None:
         count_in_runs(made(100, 1000), 1000, 5, 40_599, tmp_path)
     with pytest.raises(UsageError, match="at least 1, not 0"):
         count_in_runs(made(100, 10), 10, 0, 1 << 20, tmp_path)
+
+
+@pytest.mark.parametrize("smoothing", ["modified-kneser-ney", "witten-bell"])
+def test_the_model_is_the_same(smoothing: str, tmp_path: Path) -> None:
+    text = [" ".join(f"w{i}" for i in row) for row in np.random.default_rng(3).integers(0, 40, (400, 7)) ** 2 // 40]
+    tokens = train_tokenizer("word", text).encode(text)
+    plain, limited = (create(f"ngram:order=4:smoothing={smoothing}{m}") for m in ("", ":memory=256K"))
+    plain.fit(tokens, tokens)
+    limited.fit(tokens, tokens, checkpoints=Checkpoints(tmp_path))
+    assert not list(tmp_path.iterdir())
+    batch = Batch.of([tokens.ids[:500]])
+    np.testing.assert_array_equal(limited.log_probs(batch), plain.log_probs(batch))
+    for name, model in (("plain", plain), ("limited", limited)):
+        model.save(tmp_path / name)
+    files = [(tmp_path / name / "ngram.safetensors").read_bytes() for name in ("plain", "limited")]
+    assert files[0] == files[1]
+
+
+@pytest.mark.parametrize(("text", "size"), [("2G", 2 << 30), ("1.5 GiB", 3 << 29), ("500m", 500 << 20), ("4096", 4096)])
+def test_sizes_are_read(text: str, size: int) -> None:
+    assert runs.memory_in_bytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "much", "0G", "-1G", "2X", "nan"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="is no size"):
+        runs.memory_in_bytes(text)
+
+
+def test_memory_and_device_exclude_each_other() -> None:
+    with pytest.raises(UsageError, match="do not go together"):
+        create("ngram:memory=1G:device=cuda")
