@@ -50,7 +50,7 @@ def convert(source: str, target: str, vocabulary: str | None, kenlm: bool) -> No
 
 
 def _write(source: str, target: Path) -> None:
-    from lmbench.cli.kept import load_one
+    from lmbench.cli.kept import load_one, note
     from lmbench.errors import ResultsError, UsageError
     from lmbench.models.ngram.arpa.writing import write_arpa
 
@@ -63,7 +63,10 @@ def _write(source: str, target: Path) -> None:
         raise ResultsError(f"{target} is there already. Name another file, or delete it.")
     if not target.absolute().parent.is_dir():
         raise ResultsError(f"There is no folder {target.parent} to write {target.name} into. Make it first.")
-    counts = write_arpa(target, load_one(source))
+    model = load_one(source)
+    counts = write_arpa(target, model)
+    if not model.normalized:
+        note(f"The scores of {source} do not sum to one, and other programs will take them for probabilities.")
     orders = " + ".join(f"{count:,}" for count in counts)
     click.echo(f"{target}: {sum(counts):,} n-grams ({orders}), {target.stat().st_size / 1e6:,.1f} MB")
 

@@ -89,3 +89,11 @@ def test_damage_is_told_with_its_line(call: Call, kept: Path) -> None:
     Path("out.arpa").write_text("\n".join(lines), encoding="utf-8")
     assert "out.arpa, line 11: the log10 probability" in complaint(call("convert", "out.arpa", "x"))
     assert not Path("x").exists()
+
+
+def test_scores_that_are_no_probabilities_are_named_so(call: Call, corpus_file: Path) -> None:
+    spec = "ngram:order=2:smoothing=stupid-backoff"
+    assert call("train", spec, "--corpus", corpus_file, "--out", "stupid").exit_code == 0
+    assert "do not sum to one" in call("convert", "stupid", "stupid.arpa").stderr
+    assert "holds no distribution" in call("convert", "stupid.arpa", "back").stderr
+    assert "perplexity" not in call("score", "back", input="the cat\n").stderr

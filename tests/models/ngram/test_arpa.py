@@ -164,11 +164,29 @@ def test_a_closed_file_gives_unk_what_kenlm_gives_it(tmp_path: Path) -> None:
     model = read(tmp_path, text, notes)
     assert model.tokenizer.vocabulary.types == ("</s>", "<unk>", "a", "b")
     assert model.table.orders[0].log_probs[1] == pytest.approx(-100 * LN10, rel=1e-6)
-    assert len(notes) == 1
     assert "knows no <unk>" in notes[0]
     notes.clear()
     assert_same(read(tmp_path, small().replace("<unk>", "<UNK>"), notes), read(tmp_path, small(), notes))
+    assert not any("<unk>" in note for note in notes)
+
+
+def test_a_file_that_is_no_distribution_says_so(tmp_path: Path) -> None:
+    """After a, small() has .25 + .25 + .5 * (.25 + .25) = .75, and after <s> .5 + .5 * .75 = .875.
+
+    With weights of 1 and 2/3 there it is a distribution.
+    """
+    notes: list[str] = []
+    assert not read(tmp_path, small(), notes).normalized
+    assert "sum to 0.75." in notes[0]
+    notes.clear()
+    text = small().replace("<s> -.30103", "<s> -0.17609").replace("a -0.30103", "a 0")  # log10 of 2/3, and of 1
+    assert read(tmp_path, text, notes).normalized
     assert not notes
+    model = trained(toy("train"), 2)
+    model.table.orders[1].log_probs[5] -= 0.1
+    write_arpa(tmp_path / "bent.arpa", model)
+    read_arpa(tmp_path / "bent.arpa").save(tmp_path / "bent")
+    assert not registry.load(tmp_path / "bent").normalized
 
 
 def test_missing_suffixes_are_completed(tmp_path: Path) -> None:

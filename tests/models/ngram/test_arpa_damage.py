@@ -153,12 +153,13 @@ def test_files_that_are_something_else(tmp_path: Path) -> None:
 
 
 def sources() -> list[bytes]:
-    """Small valid files: by hand, with spaces, of order 1, and the head of what lmplz wrote."""
+    """Small valid files: by hand, pruned, with spaces, of order 1, and the head of what lmplz wrote."""
     spaced = GOOD.replace("\t", "  ").replace("\n", "\r\n")
     with gzip.open(HERE / "toy.o1.arpa.gz") as file:
         lines = file.read().replace(b"=747", b"=60").split(b"\n")
     single = b"\n".join([*lines[:64], b"", b"\\end\\", b""])
-    return [GOOD.encode(), spaced.encode(), GOOD.replace("b", "\u6771\u4eac").encode(), single]
+    pruned = GOOD.replace("-0.9\tb a\n", "").replace("ngram 2=4", "ngram 2=3")  # "a b a" lacks its suffix
+    return [GOOD.encode(), pruned.encode(), spaced.encode(), GOOD.replace("b", "\u6771\u4eac").encode(), single]
 
 
 def mutated(data: bytes, chance: random.Random) -> bytes:

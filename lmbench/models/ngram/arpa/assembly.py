@@ -18,6 +18,8 @@ import numpy as np
 from lmbench.compiled import compiled
 from lmbench.models.ngram.table import Grams
 
+LARGEST_WEIGHT = 60.0
+"""Nats of a backoff weight beyond which a sum is not followed, since it is far from 1 in any case."""
 Fault = Callable[[int, int, str], NoReturn]
 """Told the order and the place of an n-gram in its ``Listing``, and what is wrong with it; raises."""
 
@@ -35,23 +37,22 @@ class Listing:
     log_backoffs: np.ndarray
 
 
-def assemble(unigrams: Grams, longer: Sequence[Listing], fault: Fault) -> tuple[Grams, ...]:
-    """The n-grams of all orders, by context and word.
+def assemble(unigrams: Grams, longer: Sequence[Listing], fault: Fault) -> tuple[tuple[Grams, ...], float]:
+    """The n-grams of all orders, by context and word; and the sum of a distribution in them that is farthest from 1.
 
     ``unigrams``: all V types. ``longer``: listings of order 2, 3 ... ``fault`` is told of an n-gram that is listed
     twice, or whose context is not listed.
     """
-    orders, missing = _arrange(unigrams, longer, fault)
-    if any(map(len, missing)):
-        orders, _ = _arrange(unigrams, _completed(orders, longer, missing), fault)
-    return tuple(orders)
+    orders, suffixes = _arrange(unigrams, longer, fault)
+    if any((suffix < 0).any() for suffix in suffixes):
+        orders, suffixes = _arrange(unigrams, _completed(orders, longer), fault)
+    return tuple(orders), _worst_sum(orders, suffixes)
 
 
 def _arrange(unigrams: Grams, longer: Sequence[Listing], fault: Fault) -> tuple[list[Grams], list[np.ndarray]]:
-    """The n-grams of each order; and, for each of ``longer``, the places of those whose suffix is not listed."""
-    orders, missing = [unigrams], []
+    """The n-grams of each order; and for each the number of its suffix, an n-gram one order below, -1 if not listed."""
+    orders, suffixes = [unigrams], [np.zeros(len(unigrams), np.int32)]
     size = len(unigrams)
-    suffix = np.zeros(size, np.int32)
     for k, listing in enumerate(longer, 2):
         lower = orders[-1]
         contexts = find(orders, listing.words[:-1])
@@ -63,14 +64,33 @@ def _arrange(unigrams: Grams, longer: Sequence[Listing], fault: Fault) -> tuple[
             fault(k, int(places[again + 1].min()), "it stands in the file twice")
         begins = np.zeros(len(lower) + 1, np.int32)
         np.cumsum(np.bincount(contexts, minlength=len(lower)), out=begins[1:])
-        suffix = words if k == 2 else _child(lower.begins, lower.words, suffix[contexts], words)
-        missing.append(places[suffix < 0])
+        suffix = words if k == 2 else _child(lower.begins, lower.words, suffixes[-1][contexts], words)
+        suffixes.append(suffix)
         log_probs = listing.log_probs[places]
         filled = np.flatnonzero(np.isnan(log_probs))
         log_probs[filled] = lower.log_backoffs[contexts[filled]] + lower.log_probs[suffix[filled]]
         log_backoffs = listing.log_backoffs[places] if k < len(longer) + 1 else np.empty(0, np.float32)
         orders.append(Grams(begins, words, log_probs, log_backoffs))
-    return orders, missing
+    return orders, suffixes
+
+
+def _worst_sum(orders: Sequence[Grams], suffixes: Sequence[np.ndarray]) -> float:
+    """The sum of p(w | h) over all w that is farthest from 1, over all histories h that are stored, the empty one too.
+
+    sum_w p(w | h) = sum p(w | h) + b(h) (sum_w p(w | h') - sum p(w | h')), where the bare sums go over the words that
+    are stored after h, and h' is h without its oldest word.
+    """
+    sums = np.exp(orders[0].log_probs.astype(np.float64)).sum(keepdims=True)
+    every = [sums]
+    for lower, grams, of_context, of_gram in zip(orders, orders[1:], suffixes, suffixes[1:], strict=False):
+        context, size = grams.context, len(lower)
+        stored = np.bincount(context, np.exp(grams.log_probs.astype(np.float64)), size)
+        backed = np.bincount(context, np.exp(lower.log_probs[of_gram].astype(np.float64)), size)
+        weights = np.exp(np.minimum(lower.log_backoffs.astype(np.float64), LARGEST_WEIGHT))
+        sums = stored + weights * (sums[of_context] - backed)
+        every.append(sums[(lower.words != 0) | (len(every) == 1)])  # nothing follows an n-gram that ends with </s>
+    totals = np.concatenate(every)
+    return float(totals[np.abs(totals - 1).argmax()])
 
 
 def _sorted(contexts: np.ndarray, words: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -90,12 +110,12 @@ def find(orders: Sequence[Grams], words: np.ndarray) -> np.ndarray:
     return numbers
 
 
-def _completed(orders: Sequence[Grams], longer: Sequence[Listing], missing: Sequence[np.ndarray]) -> list[Listing]:
+def _completed(orders: Sequence[Grams], longer: Sequence[Listing]) -> list[Listing]:
     """``longer`` with every suffix that is missing, from the highest order down."""
     result = list(longer)
     added = np.empty((len(longer) + 1, 0), np.int32)
     for i in range(len(longer) - 1, 0, -1):
-        wanted = np.concatenate((longer[i].words[1:, missing[i]], added[1:]), axis=1)
+        wanted = np.concatenate((longer[i].words[1:], added[1:]), axis=1)
         wanted = np.unique(wanted[:, find(orders, wanted) < 0], axis=1).astype(np.int32)
         lower, count = longer[i - 1], wanted.shape[1]
         result[i - 1] = Listing(

@@ -18,12 +18,14 @@ from lmbench.corpus.vocabulary import BOUNDARY, UNKNOWN, Vocabulary
 from lmbench.errors import CorpusError, ModelError
 from lmbench.models.ngram.arpa import CLOSED, KENLM_BINARY, START, lines
 from lmbench.models.ngram.arpa.assembly import Listing, assemble
-from lmbench.models.ngram.model import NGram
+from lmbench.models.ngram.model import NGram, NGramConfig
 from lmbench.models.ngram.table import Grams, Table
 
 LN10 = float(np.log(10))
 HIGHEST = 100
 """Orders above this are taken for damage."""
+EXACT = 1e-3
+"""How far from 1 the probabilities after a history may sum, such as the few digits of a file explain."""
 Note = Callable[[str], None]
 
 
@@ -194,7 +196,8 @@ def read_arpa(path: str | Path, note: Note | None = None) -> NGram:
     """The model in an ARPA file, plain or compressed, by whatever program it was written.
 
     The vocabulary is that of the file: ``</s>``, ``<unk>``, then its other words in their order. ``note`` is told of
-    what was completed. Raises ModelError with the line where the file is not exactly what it announces to be.
+    what was completed, and where probabilities do not sum to one: then the model is not ``normalized``. Raises
+    ModelError with the line where the file is not exactly what it announces to be.
     """
     file = Arpa(Path(path))
     counts = file.header()
@@ -213,15 +216,22 @@ def read_arpa(path: str | Path, note: Note | None = None) -> NGram:
         where, line = file.line_of(firsts[order - 1], place)
         file.fail(where, f"'{_excerpt(line)}' cannot be: {problem}.")
 
-    orders = assemble(_unigrams(ids, len(types), start, unigrams, bool(longer)), longer, fault)
+    orders, total = assemble(_unigrams(ids, len(types), start, unigrams, bool(longer)), longer, fault)
+    is_distribution = abs(total - 1) < EXACT
     if note:
         if len(types) > len(ids) - (start >= 0):
             note(f"{path} knows no {UNKNOWN}: it is given the log10 probability {CLOSED:g}, as KenLM does.")
         added = sum(map(len, orders[1:])) - sum(announced.count for announced in counts[1:])
         if added:
             note(f"{added:,} n-grams that end longer ones were pruned from {path}; they are put back by backing off.")
+        if not is_distribution:
+            note(
+                f"{path} holds no distribution: after some words the probabilities of the next one sum to "
+                f"{total:.4g}. It is kept as a score without perplexity, as that of stupid backoff."
+            )
     tokenizer = WordTokenizer(WordConfig(min_count=1, han=False), Vocabulary(tuple(types)))
-    return NGram.of(Table(orders, len(types)), tokenizer)
+    config = NGramConfig(len(orders), "modified-kneser-ney" if is_distribution else "stupid-backoff")
+    return NGram.of(Table(orders, len(types)), tokenizer, config)
 
 
 def read_words(path: str | Path) -> list[str]:
