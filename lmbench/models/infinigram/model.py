@@ -143,7 +143,7 @@ class Infinigram(Trainable):
         try:
             model = cls(InfinigramConfig(**state["config"]))
             arrays = load_file(path)
-            text, model.discounts = arrays["text"], Discounts(arrays["node"], arrays["leaf"])
+            text, model.discounts = arrays["text"], Discounts(arrays["node"].copy(), arrays["leaf"].copy())  # writable
             model.discounts.check()
             if text.dtype != np.int32 or text.ndim != 1 or not len(text) or text[-1] != 0:
                 raise ValueError("its text does not begin with a boundary")
