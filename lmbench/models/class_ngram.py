@@ -24,13 +24,13 @@ from lmbench.training.checkpoints import Checkpoints, atomic
 ARRAYS_FILE = "class-ngram.safetensors"
 CHUNK = 1 << 16
 """Tokens looked up at a time: bounds the temporary arrays whatever the length of a row."""
-History = Literal["classes", "words", "both", "all"]
-KINDS: dict[History, tuple[str, ...]] = {
+KINDS: dict[str, tuple[str, ...]] = {
     "classes": ("classes",),
     "words": ("words",),
     "both": ("words", "classes"),
     "all": ("words", "classes", "mixed"),
 }
+"""The chains of factors behind each choice of ``history``, see ``_chain``."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class ClassNGramConfig:
     """The same for p(word | class, history), by default ``order``; 1 looks at the class alone, as Brown et al. do."""
     classes: int | None = None
     """Classes of words, those of the sentence end and of <unk> included; by default the square root of V."""
-    history: History = "all"
+    history: Literal["classes", "words", "both", "all"] = "all"
     """What is looked back on: the ``classes`` of the last words, the ``words`` themselves, ``both``, or ``all``,
     which adds the two by turns. Several are mixed with weights from valid."""
     sweeps: int = 30
