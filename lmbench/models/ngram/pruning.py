@@ -9,11 +9,12 @@ the perplexity of text drawn from the model grows by the factor e^C, m(h) being 
 
 m(h) comes from ``marginals``. The chain rule, p(w1) p(w2 | w1) ..., goes wrong where lower orders are no marginals, as
 in Kneser-Ney models (Chelba et al. 2010). Valid perplexity of PTB with as many entries, m(h) by the chain rule, from
-the counts of the training text, and from ``marginals``::
+the counts of the training text, and from ``marginals``; Good-Turing, whose lower orders are marginals, has no choice::
 
     entries                     all      500,000                   200,000                   100,000
-    Kneser-Ney 3-gram        157.77      162.75  161.50  161.00    181.35  172.85  173.03    201.96  187.37  187.16
-    Kneser-Ney 5-gram        148.01      160.10  154.11  154.05    181.99  168.29  169.35    203.37  184.82  185.82
+    Kneser-Ney 3-gram        157.77      162.75  161.50  161.00    181.35  172.85  173.01    201.96  187.37  187.17
+    Kneser-Ney 5-gram        148.01      160.10  154.11  154.10    181.99  168.29  169.81    203.37  184.82  186.72
+    Good-Turing 5-gram       172.20                                180.79          180.79    192.14          192.62
 """
 
 from __future__ import annotations
