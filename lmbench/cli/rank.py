@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from lmbench.cli.tables import json_line
 
 if TYPE_CHECKING:
     from lmbench.corpus.text import Line
@@ -91,7 +92,7 @@ def _rows(model: str, ranking: Ranking) -> Iterator[dict[str, Any]]:
 
 def _written(row: dict[str, Any], form: str) -> str:
     if form == "jsonl":
-        return json.dumps(row, ensure_ascii=False)
+        return json_line(row)
     row = {**row, "text": " ".join(row["text"].split())}  # white space in a candidate must break no row
     mark = {None: "", True: "right", False: "wrong"}[row["answer"]]
     if form == "tsv":

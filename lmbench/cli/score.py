@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
+
+from lmbench.cli.tables import json_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -173,7 +174,7 @@ def _written(row: Row, form: str, per_token: bool, width: int) -> Iterator[str]:
         if per_token:
             content["token_log_probs"] = row.tokens
             content["token_orders"] = row.orders
-        yield json.dumps(content, ensure_ascii=False)
+        yield json_line(content)
     elif per_token:
         orders = row.orders or (None,) * len(row.tokens)
         for position, ((token, value), order) in enumerate(zip(row.tokens, orders, strict=True), 1):

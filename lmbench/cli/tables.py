@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import shutil
 import sys
@@ -58,6 +59,21 @@ def print_cells(
         return
     for part in _parts(names, cells, shutil.get_terminal_size().columns):
         _draw(part, names, cells, left, bold)
+
+
+def json_line(row: Mapping[str, Any]) -> str:
+    """``row`` as JSON, which knows no infinity: that is a text.
+
+    >>> json_line({"log_prob": float("-inf"), "tokens": (("the", -1.5),)})
+    '{"log_prob": "-inf", "tokens": [["the", -1.5]]}'
+    """
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return [plain(item) for item in value]
+        return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps({key: plain(value) for key, value in row.items()}, ensure_ascii=False)
 
 
 def written(value: Any) -> str:

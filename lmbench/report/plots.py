@@ -23,7 +23,8 @@ def write_plots(path: str | Path) -> list[Path]:
     curves = {result.label: curve for result in results if (curve := folder.read_curve(result))}
     if not curves:
         return []
-    levels = {result.label: result.valid_perplexity for result in results if result.valid_perplexity}
+    known = {result.label: result.valid_perplexity or math.inf for result in results}
+    levels = {label: perplexity for label, perplexity in known.items() if math.isfinite(perplexity)}
     text = learning_curves(curves, levels)
     folder.write_text("plots/learning_curves.svg", text)
     return [folder.path / "plots" / "learning_curves.svg"]

@@ -7,6 +7,7 @@ generated corpus, which nobody can beat, stands above all; what failed stands be
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,6 +110,8 @@ def notes(results: Sequence[Result]) -> list[str]:
             "An adaptive perplexity is that of a model which learns from the test text while it reads it, as a cache "
             "does: compare it with other adaptive ones only."
         )
+    if any(result.perplexity == math.inf for result in results):
+        found.append("A perplexity is infinite (inf) where the model gives some token of the test text probability 0.")
     found += _ties(results)
     contexts = {result.details["signature"]["context"] for result in results if "signature" in result.details}
     if len(contexts) > 1:

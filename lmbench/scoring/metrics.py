@@ -4,7 +4,7 @@ Every number here is one sum divided by another, taken over the whole text: a me
 a short sentence the weight of a long one. With N events, C characters and L = sum of -ln p in nats::
 
     nats per event       L / N            what is added and subtracted
-    perplexity           exp(L / N)       1 for a clairvoyant, V for a uniform guess
+    perplexity           exp(L / N)       1 for a clairvoyant, V for a uniform guess, infinite for who ruled a token out
     bits per character   L / (C ln 2)     the same text, whatever the tokens: comparable across tokenizers
 
 A number that would mislead is None, never a guess: a perplexity of what is not a distribution, bits per

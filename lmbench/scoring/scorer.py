@@ -105,7 +105,8 @@ def score(
 
     ``text``: a corpus (its ``split`` is scored), a split, sentences, or one sentence. ``context``: the policy,
     by default the model's own for a corpus and ``sentence`` for loose sentences. ``batch_size``: rows in a batch,
-    by default as many as fit 32,768 padded cells. Raises ModelError where the model gives anything but a number.
+    by default as many as fit 32,768 padded cells. Raises ModelError where the model gives anything but a number; a
+    token that a distribution rules out (probability 0) has infinitely many nats.
     """
     if not hasattr(model, "tokenizer"):
         raise ModelError(f"This {model.kind} has not been fitted yet: call fit, or load a saved one.")
@@ -114,8 +115,11 @@ def score(
     tokens = model.tokenizer.encode(units)
     policy: Context = context or (model.context if isinstance(text, (Corpus, Split)) else "sentence")
     token_nats = -token_log_probs(model, tokens, policy, batch_size)
-    if not np.isfinite(token_nats).all():
-        where = int(np.flatnonzero(~np.isfinite(token_nats))[0])
+    impossible = np.isnan(token_nats) | (token_nats == -np.inf)
+    if not model.normalized:
+        impossible |= token_nats == np.inf
+    if impossible.any():
+        where = int(np.flatnonzero(impossible)[0])
         raise ModelError(
             f"{model.kind} gave no finite log probability for event {where} of {part.name} "
             f"('{model.tokenizer.tokens(tokens.ids[where + 1 : where + 2])[0]}'): it cannot be scored on this text."

@@ -30,12 +30,14 @@ class Interval(NamedTuple):
 def bootstrap_perplexity(
     nats: np.ndarray, events: np.ndarray, *, resamples: int = 1000, confidence: float = 0.95, seed: int = 1
 ) -> Interval | None:
-    """Percentile interval of the perplexity over segments; None for fewer than two segments.
+    """Percentile interval of the perplexity over segments; None for fewer than two, and where one has infinite nats.
 
     ``nats`` float (S,), ``events`` int (S,): sums per segment. Each resample is a ratio of sums,
     ``exp(sum nats / sum events)``, so long segments keep their weight. The same ``seed`` and S give the
     same draws to every model, so that two intervals differ by the models and not by the dice.
     """
+    if not np.isfinite(nats).all():  # without that segment it would be another number
+        return None
     log_perplexity = bootstrap_ratio(nats, events, resamples=resamples, confidence=confidence, seed=seed)
     if log_perplexity is None:
         return None

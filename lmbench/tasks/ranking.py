@@ -201,15 +201,17 @@ def rank(
     scores = score(model, Split("candidates", documents, line), context="sentence", batch_size=batch_size)
     ends = scores.tokens.ends
     starts = np.concatenate(([0], ends[:-1]))
-    log_probs = -np.add.reduceat(scores.token_nats, starts)  # a long candidate may be several segments
-    events = ends - starts
+    token_nats, events = scores.token_nats.copy(), ends - starts
     if line == "text":  # a document's end was seen a few times in training: its probability here is noise
-        log_probs, events = log_probs + scores.token_nats[ends - 1], events - 1
+        token_nats[ends - 1], events = 0.0, events - 1
+    log_probs = -np.add.reduceat(token_nats, starts)  # a long candidate may be several segments
     return Ranking(chosen, log_probs, events, by)
 
 
 def _standing(values: np.ndarray, answer: int) -> tuple[int, int]:
     """How many of ``values`` are better than ``values[answer]``, and how many others are equal to it."""
+    if values[answer] == -np.inf:  # ruled out, as others may be
+        return int((values > -np.inf).sum()), int((values == -np.inf).sum()) - 1
     differences = values - values[answer]
     margin = TIE * max(1.0, abs(float(values[answer])))
     return int((differences > margin).sum()), int((np.abs(differences) <= margin).sum()) - 1
