@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -224,9 +225,12 @@ def _opened(path: Path) -> tuple[Any, Any]:
     try:
         return kenlm, kenlm.Model(str(path), config)
     except (OSError, RuntimeError) as error:
+        reason = re.sub(
+            r"^Cannot read model.* threw \w+\. ", "", " ".join(str(error).split())
+        )  # without its source lines
         raise ModelError(
-            f"KenLM cannot read {path}: {' '.join(str(error).split())} Build the file again with the same version of "
-            "KenLM, or convert its ARPA file without --kenlm."
+            f"KenLM cannot read {path}: {reason.rstrip('.')}. Build the file again with the same version of KenLM, or "
+            "convert its ARPA file without --kenlm."
         ) from None
 
 

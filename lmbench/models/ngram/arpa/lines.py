@@ -21,6 +21,8 @@ LARGEST = 1e30
 """No logarithm is larger than this; one below its negative counts as minus infinity."""
 DIGITS = 1e8
 """Numbers are written with 9 significant digits, which give the float32 back that they came from."""
+TENS = 10.0 ** np.arange(23)
+"""The powers of ten that float64 holds exactly."""
 OFFSET, PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)  # of the hash FNV-1a, 64 bits
 HALF = np.uint64(32)
 
@@ -82,7 +84,9 @@ def _decimal(text: np.ndarray, at: int, end: int) -> float:
         return np.nan
     if scale < -300:  # ten to this power alone would be lost
         return sign * (mantissa * 1e-300) * 10.0 ** (scale + 300)
-    return sign * (mantissa / 10.0**-scale if scale < 0 else mantissa * 10.0**scale) if mantissa else 0.0
+    if -len(TENS) < scale <= 0:
+        return sign * (mantissa / TENS[-scale])
+    return sign * (mantissa * 10.0**scale) if mantissa else 0.0
 
 
 @compiled
