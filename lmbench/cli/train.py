@@ -10,6 +10,7 @@ import click
 from lmbench.cli.options import corpus_option, device_option, line_option, tokenizer_option, tokens_option
 
 if TYPE_CHECKING:
+    from lmbench.corpus.streaming import StreamedCorpus
     from lmbench.corpus.text import Line
     from lmbench.scoring.scorer import Scores
 
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
 @device_option
 @tokens_option
 @line_option
+@click.option(
+    "--memory",
+    metavar="SIZE",
+    help="How much memory an ngram may take, such as 2G. Its counts then lie in files in DIR, and a corpus that is one "
+    "file is read a block at a time, so it may be larger than memory.",
+)
 @click.option("--resume", is_flag=True, help="Go on with a training that was cut off.")
 @click.pass_context
 def train(
@@ -39,6 +46,7 @@ def train(
     device: str,
     tokens: int | None,
     line: Line | None,
+    memory: str | None,
     resume: bool,
 ) -> None:
     """Train MODEL on a corpus and keep it in a folder; print what it cost and reached.
@@ -46,21 +54,28 @@ def train(
     \b
     lmbench train ngram:order=5 --corpus ptb --out models/kn5
     lmbench train lstm:hidden=256 --corpus my.txt --tokenizer char --budget 10m --out models/lstm
+    lmbench train ngram:order=5 --corpus large.txt.gz --memory 2G --out models/large
     """
     from lmbench.cli.kept import note
     from lmbench.cli.options import open_corpus
     from lmbench.cli.progress import Display, command_again
     from lmbench.cli.tables import print_rows
+    from lmbench.corpus.streaming import StreamedCorpus
+    from lmbench.errors import UsageError
     from lmbench.models import registry
     from lmbench.scoring.scorer import score
     from lmbench.training.budget import Budget
     from lmbench.training.checkpoints import Checkpoints, write_json
 
     limit = Budget.parse(budget)
-    trained = registry.create(model, {"seed": seed, "device": device})
+    trained = registry.create(model, {"seed": seed, "device": device, "memory": memory})
+    if memory is not None and "+" not in model and not hasattr(trained.config, "memory"):
+        raise UsageError(
+            f"--memory {memory} limits what counting holds, and {trained.kind} does not count. Leave it out."
+        )
     directory = prepared(Path(out), resume)
     checkpoints = Checkpoints(directory)
-    text = open_corpus(corpus, tokens, line)
+    text = _streamed(trained, corpus, tokens, line, directory) or open_corpus(corpus, tokens, line)
     data = text.tokenize(tokenizer)
     try:
         with Display(trained.kind) as display:
@@ -70,12 +85,32 @@ def train(
     trained.save(directory)
     checkpoints.clear()
     write_json(directory / "training.json", {"model": model, "corpus": corpus, "budget": budget, **report.to_dict()})
-    valid = score(trained, text, "valid")
+    valid = score(trained, text.held_out() if isinstance(text, StreamedCorpus) else text, "valid")
     print_rows([_row(model, trained, report, valid)])
     click.echo(f"{model}  {valid.signature}")
     for remark in report.notes:
         note(remark)
+    if isinstance(text, StreamedCorpus):
+        text.clear()
     note(f"Kept in {directory}")
+
+
+def _streamed(model: Any, corpus: str, tokens: int | None, line: Line | None, directory: Path) -> StreamedCorpus | None:
+    """``corpus`` read block by block, where the memory of ``model`` is limited and it is one file of sentences."""
+    from lmbench.cli.kept import note
+    from lmbench.corpus.streaming import StreamedCorpus, can_be_streamed
+
+    path = Path(corpus).expanduser()
+    if (
+        getattr(model.config, "memory", None) is None
+        or tokens is not None
+        or line == "text"
+        or not can_be_streamed(path)
+    ):
+        return None
+    text = StreamedCorpus.open(path, directory / "text")
+    note(f"{text.name}: {text.lines:,} lines are read block by block, and split as any one text is.")
+    return text
 
 
 def prepared(directory: Path, resume: bool) -> Path:

@@ -15,7 +15,7 @@ import json
 import lzma
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -225,9 +225,11 @@ class StreamedCorpus:
         return trained if kept == state else None
 
     def clear(self) -> None:
-        """Remove what ``tokenize`` wrote."""
-        for name in (MANIFEST, f".{MANIFEST}.part", "train.i32", "valid.i32"):
-            (self.folder / name).unlink(missing_ok=True)
+        """Remove what ``tokenize`` wrote, and the folder if it is empty then; ids in use stay readable."""
+        with suppress(OSError):  # some systems keep files that are in use
+            for name in (MANIFEST, f".{MANIFEST}.part", "train.i32", "valid.i32"):
+                (self.folder / name).unlink(missing_ok=True)
+            self.folder.rmdir()
 
     def _train(self, spec: str) -> Tokenizer:
         name, settings = specification.parse(spec)
