@@ -225,9 +225,8 @@ def _opened(path: Path) -> tuple[Any, Any]:
     try:
         return kenlm, kenlm.Model(str(path), config)
     except (OSError, RuntimeError) as error:
-        reason = re.sub(
-            r"^Cannot read model.* threw \w+\. ", "", " ".join(str(error).split())
-        )  # without its source lines
+        said = " ".join(str(error).split())
+        reason = re.sub(r"^Cannot read model.* threw \w+( because `.*')?\. |\)$", "", said)  # without its source lines
         raise ModelError(
             f"KenLM cannot read {path}: {reason.rstrip('.')}. Build the file again with the same version of KenLM, or "
             "convert its ARPA file without --kenlm."
