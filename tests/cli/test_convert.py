@@ -54,8 +54,6 @@ def test_what_is_noted(call: Call, kept: Path) -> None:
     line = next(line for line in text.splitlines() if "\t<unk>" in line)
     words = int(text.splitlines()[1].partition("=")[2])
     closed = text.replace(f"{line}\n", "").replace(f"ngram 1={words}", f"ngram 1={words - 1}")
-    if "<unk> " in closed or " <unk>" in closed:
-        pytest.skip("the corpus holds unknown words")
     Path("closed.arpa").write_text(closed, encoding="utf-8")
     assert "closed.arpa knows no <unk>" in call("convert", "closed.arpa", "closed").stderr
 
