@@ -41,7 +41,8 @@ def fit_weights(
     objective = [-np.inf]
     for _ in range(STEPS):
         votes, log_likelihood = _expect(probabilities, buckets, weights)
-        objective.append(log_likelihood + float(highest.sum()) + prior * _agreement(general, weights))
+        belief = prior * _agreement(general, weights) if prior else 0.0  # without one a weight may reach 0
+        objective.append(log_likelihood + float(highest.sum()) + belief)
         if objective[-1] - objective[-2] < TOLERANCE * events:
             break
         votes += prior * general

@@ -90,7 +90,8 @@ def test_a_mixture_is_trained_and_run_by_its_name(call: Call, corpus_file: Path)
     result = call("run", "--models", "ngram+cache,ngram", "--corpus", corpus_file, "--budget", "1steps", "--out", "out")
     assert result.exit_code == 0, result.stderr
     mixed = json.loads(Path("out/models/ngram+cache/fit.json").read_text(encoding="utf-8"))
-    assert mixed["specification"] == "ngram:order=5+cache"
+    assert mixed["specification"].startswith("ngram:order=5")
+    assert mixed["specification"].endswith("+cache")
     assert call("eval", "out", "--corpus", corpus_file).exit_code == 0, (
         "the parts of a kept mixture are no models apart"
     )
