@@ -29,19 +29,16 @@ DEFAULT_CHARACTER_ORDER = 7
 entries grow by half with each. Larger texts gain a little beyond (PTB, 5 million characters: 7 1.027, 10 0.985)."""
 
 
-Smoothing = Literal[
-    "mle", "add-k", "good-turing", "witten-bell", "absolute", "jelinek-mercer", "kneser-ney", "modified-kneser-ney",
-    "stupid-backoff",
-]  # fmt: skip
-
-
 @dataclass(frozen=True)
 class NGramConfig:
     """How long the n-grams are, how their counts become probabilities, and which of them are kept."""
 
     order: int | None = None
     """Words in an n-gram, the predicted one included; by default 5, and 7 where a token is a character or a byte."""
-    smoothing: Smoothing = "modified-kneser-ney"
+    smoothing: Literal[
+        "mle", "add-k", "good-turing", "witten-bell", "absolute", "jelinek-mercer", "kneser-ney", "modified-kneser-ney",
+        "stupid-backoff",
+    ] = "modified-kneser-ney"  # fmt: skip
     """How something is left for what was not seen. mle: nothing is, so one unseen word makes the perplexity infinite.
     add-k: k is added to each count after the whole history (Lidstone, Laplace). good-turing: Katz's backoff, as SRILM
     does by default. witten-bell: as much as the history had different words. absolute: a discount from each count.

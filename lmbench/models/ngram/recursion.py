@@ -28,7 +28,7 @@ from lmbench.compiled import compiled, in_threads, threads
 from lmbench.models.ngram.counting import GramCounts
 
 Allocate = Callable[[int, Any], np.ndarray]
-"""Length and type -> an array for a large result, ``np.empty`` unless it is to lie elsewhere, as in a file."""
+"""Length and type -> a large array, ``np.empty`` unless it is to lie elsewhere, as in a file."""
 
 INTERPOLATED, BACKOFF, FIXED = 0, 1, 2
 FORMS = {"interpolated": INTERPOLATED, "backoff": BACKOFF, "fixed": FIXED}

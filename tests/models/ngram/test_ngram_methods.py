@@ -225,7 +225,7 @@ def test_arrays_lie_where_they_are_wanted() -> None:
         return np.empty(length, kind)
 
     table = estimate(counted(THREE, 2), "modified-kneser-ney", allocate=allocate)
-    assert made == [5, 1, 5, 5]
+    assert made == [5, 5, 1, 5, 5, 5]  # p in float64, ln p and ln b for unigrams, whose context is one, and bigrams
     assert table.entries == 10
 
 
