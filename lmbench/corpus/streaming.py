@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -157,24 +158,25 @@ class StreamedCorpus:
             name = name.removesuffix(suffix)
         return name or "text"
 
-    def parts(self) -> Iterator[tuple[str, int, list[str]]]:
-        """Split, number of the block of lines, and lines of it, in the order of the file."""
+    def blocks(self) -> Iterator[list[tuple[str, int, list[str]]]]:
+        """What is read at a time, cut into parts: split, number of the block of the 100, and lines of it, in order."""
         count = min(BLOCKS, self.lines)
         number, first = 0, 0  # of the block, and of the line
         for lines in lines_of(self.path):
-            begin = 0
+            parts, begin = [], 0
             while begin < len(lines):
                 end = begin + (number + 1) * self.lines // count - first
                 part = lines[begin:end]
-                yield HELD_OUT.get(number % PERIOD, "train"), number, part
+                parts.append((HELD_OUT.get(number % PERIOD, "train"), number, part))
                 begin, first = begin + len(part), first + len(part)
                 number += first == (number + 1) * self.lines // count
+            yield parts
 
     def held_out(self) -> Corpus:
         """The corpus without its training text: what scoring needs. Equal to that of ``load_corpus``, checksum too."""
         held: dict[str, dict[int, list[str]]] = {"valid": {}, "test": {}}
         digest, last = hashlib.sha256(b"sentence\0train"), -1
-        for split, number, lines in self.parts():
+        for split, number, lines in chain.from_iterable(self.blocks()):
             if split == "train":
                 digest.update((("\n" if number == last else "\0") + "\n".join(lines)).encode())
                 last = number
@@ -263,7 +265,7 @@ class StreamedCorpus:
         return WordTokenizer(WordConfig(least, config.size, config.lower, han), vocabulary)
 
     def _training_lines(self) -> Iterator[list[str]]:
-        return (lines for split, _, lines in self.parts() if split == "train")
+        return filter(None, (_lines(parts, "train") for parts in self.blocks()))
 
     def _some(self, lines: int = 10_000) -> list[str]:
         """The first lines of the training split."""
@@ -281,9 +283,14 @@ class StreamedCorpus:
             }
             for file in files.values():
                 np.zeros(1, np.int32).tofile(file)
-            for split, _, lines in self.parts():
-                if split in files:
-                    tokenizer.encode(lines).ids[1:].tofile(files[split])
+            for parts in self.blocks():
+                for split, file in files.items():
+                    if lines := _lines(parts, split):
+                        tokenizer.encode(lines).ids[1:].tofile(file)
+
+
+def _lines(parts: list[tuple[str, int, list[str]]], wanted: str) -> list[str]:
+    return [line for split, _, lines in parts if split == wanted for line in lines]
 
 
 def can_be_streamed(path: Path) -> bool:

@@ -104,10 +104,9 @@ def measure(path: Path, order: int, memory: str | None, folder: Path, began: flo
     class Whole(StreamedCorpus):
         """All of the file is for training, its first lines for validation too, since something must be."""
 
-        def parts(self) -> Iterator[tuple[str, int, list[str]]]:
-            for lines in (part for _, _, part in super().parts()):
-                yield "train", 0, lines
-                yield "valid", 0, lines[:1]
+        def blocks(self) -> Iterator[list[tuple[str, int, list[str]]]]:
+            for parts in super().blocks():
+                yield [("valid", 0, parts[0][2][:1]), *(("train", 0, lines) for _, _, lines in parts)]
 
     if memory:
         data = Whole.open(path, folder / "text").tokenize("word:min_count=1")
@@ -119,7 +118,7 @@ def measure(path: Path, order: int, memory: str | None, folder: Path, began: flo
         _, train = train_and_encode("word:min_count=1", lines)
         del lines
         valid = train
-    read = time.time()
+    read, reading_peak = time.time(), peak[0]
     model = NGram(NGramConfig(order=order, memory=memory))
     model.fit(train, valid, checkpoints=Checkpoints(folder))
     fitted = time.time()
@@ -132,6 +131,7 @@ def measure(path: Path, order: int, memory: str | None, folder: Path, began: flo
         "saving": time.time() - fitted,
         "seconds": time.time() - began,
         "anonymous": peak[0] / 1024,
+        "anonymous while reading": reading_peak / 1024,
         "resident": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
 
