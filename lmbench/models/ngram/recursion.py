@@ -109,40 +109,50 @@ def _estimate(
         for n in range(begin, end):
             seen += counts[n]
             left += taken[min(counts[n], top)]
-        followed = seen > 0
-        if not followed:
-            seen, left = 1.0, 1.0  # all is left to the shorter history
-        scale = 1 / seen
-        share = left * scale
-        backoff = share
-        if followed and not plain:
-            known, types, stored, digit = 0.0, 0, 0, 0
-            for n in range(begin, end):
-                types += counts[n] > 0
-                if cutoff > 0 and raw[n] <= cutoff:
-                    left += counts[n] - taken[min(counts[n], top)]
-                elif counts[n] > 0:
-                    stored += 1
-                    known += lower[suffix[n]]
-            while digit < len(ratios) - 1 and seen >= 2 << digit:
-                digit += 1
-            added = constant + per_type * types + ratios[digit] * seen
-            if left + added == 0 and 1 - known > TINY:
-                added = reserve
-            scale = 1 / (seen + added)
-            share = (left + added) * scale
+        if seen == 0:
+            scale, share, backoff = 1.0, 1.0, 1.0  # all is left to the shorter history
+        elif plain:
+            scale = 1 / seen
+            share = left * scale
             backoff = share
-            if stored == 0:  # all were dropped
-                backoff = 1.0
-            elif form == FIXED:
-                backoff = weight
-            elif form == BACKOFF and 1 - known > TINY:
-                backoff = share / (1 - known)
-            elif form == BACKOFF:  # nobody is there to take what is left: those who are seen share it
-                backoff = 1.0
-                scale /= 1 - share
+        else:
+            scale, share, backoff = _settle(
+                counts[begin:end], raw[begin:end], suffix[begin:end], lower, taken,
+                constant, per_type, ratios, reserve, cutoff, form, weight, seen, left,
+            )  # fmt: skip
         log_backoffs[c] = np.log(backoff)
         below = share if form == INTERPOLATED else 0.0
         for n in range(begin, end):
             probabilities[n] = (counts[n] - taken[min(counts[n], top)]) * scale + below * lower[suffix[n]]
             log_probs[n] = np.log(probabilities[n])
+
+
+@compiled
+def _settle(counts, raw, suffix, lower, taken, constant, per_type, ratios, reserve, cutoff, form, weight, seen, left):
+    """For the children of one context: 1 / total, the share that is left, and the backoff weight."""
+    known, types, stored, digit = 0.0, 0, 0, 0
+    for n in range(len(counts)):
+        types += counts[n] > 0
+        if cutoff > 0 and raw[n] <= cutoff:
+            left += counts[n] - taken[min(counts[n], len(taken) - 1)]
+        elif counts[n] > 0:
+            stored += 1
+            known += lower[suffix[n]]
+    while digit < len(ratios) - 1 and seen >= 2 << digit:
+        digit += 1
+    added = constant + per_type * types + ratios[digit] * seen
+    if left + added == 0 and 1 - known > TINY:
+        added = reserve
+    scale = 1 / (seen + added)
+    share = (left + added) * scale
+    backoff = share
+    if stored == 0:  # all were dropped
+        backoff = 1.0
+    elif form == FIXED:
+        backoff = weight
+    elif form == BACKOFF and 1 - known > TINY:
+        backoff = share / (1 - known)
+    elif form == BACKOFF:  # nobody is there to take what is left: those who are seen share it
+        backoff = 1.0
+        scale /= 1 - share
+    return scale, share, backoff
