@@ -41,7 +41,7 @@ from lmbench.corpus.tokenizers import (
 from lmbench.corpus.vocabulary import BOUNDARY, UNKNOWN, Vocabulary
 from lmbench.errors import CorpusError, UsageError, unknown_name
 
-BLOCK = 1 << 23
+BLOCK = 1 << 22
 """Bytes of text that are read at a time."""
 MANIFEST = "text.json"
 HELD_OUT = {PERIOD // 2 - 1: "valid", PERIOD - 1: "test"}

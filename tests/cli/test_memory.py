@@ -27,7 +27,7 @@ lmbench()
 
 @pytest.fixture
 def options(corpus_file: Path) -> list[object]:
-    # 40 bytes for each of 26 types, 80 for each token of a piece: 16 KiB are 191 tokens, so about 15 pieces.
+    # Half are kept free; 40 bytes for each of 26 types, 80 for a token: pieces of 89 tokens, some 30 of them.
     return ["train", "ngram:order=3", "--corpus", corpus_file, "--memory", "16K", "--out", "limited"]
 
 

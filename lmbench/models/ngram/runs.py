@@ -40,6 +40,10 @@ NAMES = ("begins", "words", "raw", "suffix")
 """Arrays of an order that a run keeps."""
 VERSION = 1
 """Raised when runs are written otherwise than before."""
+RESERVE = 192 << 20
+"""Bytes that are kept free, at most half of what is given: for the interpreter, its modules, what reading has left."""
+FIXED = 40
+"""Bytes of memory that counting needs for each type of the vocabulary."""
 PER_ENTRY = 96
 """Bytes of memory that the merge needs for each n-gram it sorts."""
 
@@ -54,8 +58,8 @@ def count_in_runs(
 ) -> Counts:
     """``count(ids, vocabulary_size, order)``, its arrays mapped from files in ``folder``.
 
-    ``ids``: int32 (N,), best a memmap. ``memory_bytes``: what may be held beside mapped files and the vocabulary, the
-    interpreter not counted. ``folder``: made where it is missing; what a count of the same text left there is used, any
+    ``ids``: int32 (N,), best a memmap. ``memory_bytes``: what the process may hold beside mapped files and the
+    vocabulary. ``folder``: made where it is missing; what a count of the same text left there is used, any
     other removed. ``advance``: told the share of the work that is done. Raises UsageError where order or memory are
     too small, or the text holds more than 2^31 - 1 tokens.
     """
@@ -63,7 +67,15 @@ def count_in_runs(
         raise UsageError(f"The order of an n-gram model must be at least 1, not {order}.")
     if len(ids) > np.iinfo(np.int32).max:
         raise UsageError(f"At most {np.iinfo(np.int32).max:,} tokens can be counted, and there are {len(ids):,}.")
-    pieces = _pieces(len(ids), order, _piece_length(vocabulary_size, order, memory_bytes))
+    free = memory_bytes - min(RESERVE, memory_bytes // 2)
+    length = (free - FIXED * vocabulary_size) // _per_token(order)
+    if length < order:
+        least = 2 * (FIXED * vocabulary_size + order * _per_token(order))
+        raise UsageError(
+            f"{memory_bytes:,} bytes of memory are too few to count {order}-grams of {vocabulary_size:,} types: "
+            f"{least:,} are the least, and some hundred megabytes make it quick. Raise --memory."
+        )
+    pieces = _pieces(len(ids), order, length)
     state: dict[str, Any] = {
         "version": VERSION,
         "tokens": len(ids),
@@ -80,7 +92,7 @@ def count_in_runs(
         kept = state
     if kept.get("opening") is None:
         runs = _count_pieces(ids, vocabulary_size, order, pieces, folder, advance)
-        opening = _merge(runs, vocabulary_size, memory_bytes, folder, advance)
+        opening = _merge(runs, vocabulary_size, free, folder, advance)
         write_json(folder / MANIFEST, {**state, "opening": opening})
         kept = {"opening": opening}
     _remove(folder, "run-*", "map-*", ".*.part")
@@ -136,22 +148,13 @@ def _sha256(ids: np.ndarray) -> str:
 # Pieces of the text -> runs ----------------------------------------------------------------------------------
 
 
-def _piece_length(vocabulary_size: int, order: int, memory_bytes: int) -> int:
-    """Tokens that can be counted in memory at a time.
+def _per_token(order: int) -> int:
+    """Bytes that ``count`` needs for each token.
 
-    Besides the arrays of ``GramCounts``, 20 bytes a token and order if all n-grams are distinct, ``count`` holds ids,
-    numbers, places, contexts and words of the present order, old and new, for a moment.
+    The arrays of ``GramCounts`` take 20 for each order if all n-grams are distinct; ids, numbers, places, contexts and
+    words of the present order, old and new for a moment, are the rest.
     """
-    fixed = 40 * vocabulary_size
-    per_token = 20 * (order - 1) + 40
-    length = (memory_bytes - fixed) // per_token
-    if length < order:
-        least = fixed + order * per_token
-        raise UsageError(
-            f"{memory_bytes:,} bytes of memory are too few to count {order}-grams of {vocabulary_size:,} types: "
-            f"{least:,} are the least, and a hundred megabytes more make it quick. Raise --memory."
-        )
-    return length
+    return 20 * (order - 1) + 40
 
 
 def _pieces(tokens: int, order: int, length: int) -> list[tuple[slice, int]]:
