@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lmbench.corpus.batches import Batch
 from lmbench.corpus.tokenizers import train_tokenizer
 from lmbench.errors import UsageError
-from lmbench.models.ngram import runs
+from lmbench.models.ngram import merging, runs
 from lmbench.models.ngram.counting import Counts, count
 from lmbench.models.ngram.runs import count_in_runs
 from lmbench.models.registry import create
@@ -83,7 +83,7 @@ def test_a_sentence_may_be_longer_than_a_piece(tmp_path: Path) -> None:
 
 def test_the_merge_in_small_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = made(5000, 40)
-    monkeypatch.setattr(runs, "PER_ENTRY", 1 << 14)
+    monkeypatch.setattr(merging, "PER_ENTRY", 1 << 14)
     compare(count_in_runs(ids, 40, 4, memory_for(5, 5000, 40, 4), tmp_path), count(ids, 40, 4))
 
 
@@ -117,7 +117,7 @@ def test_a_count_that_was_cut_off_goes_on(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_finished_count_is_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ids, memory = made(3000, 30), memory_for(3, 3000, 30, 3)
     expected = count_in_runs(ids, 30, 3, memory, tmp_path)
-    monkeypatch.delattr(runs, "_merge")  # it is not called again
+    monkeypatch.delattr(runs, "merge")  # it is not called again
     compare(count_in_runs(ids, 30, 3, memory, tmp_path), expected)
     assert {path.suffix for path in tmp_path.iterdir()} == {".i32", ".json"}
     monkeypatch.undo()
