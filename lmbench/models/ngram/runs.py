@@ -72,7 +72,7 @@ def count_in_runs(
         "sha256": _sha256(ids),
         "vocabulary_size": vocabulary_size,
         "order": order,
-        "pieces": len(pieces),
+        "piece_tokens": min(length, len(ids)),
     }
     kept = _read_manifest(folder)
     if {**kept, "opening": None} != {**state, "opening": None}:

@@ -114,6 +114,16 @@ def test_a_count_that_was_cut_off_goes_on(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(pieces) == 5  # runs 2 and 3 were missing
 
 
+def test_other_memory_makes_other_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many pieces, cut elsewhere: the runs of the one are not taken for those of the other."""
+    ids, pieces = made(4000, 30), 3
+    monkeypatch.setattr(runs, "merge", lambda *_: pytest.fail("cut off"))
+    with pytest.raises(pytest.fail.Exception):
+        count_in_runs(ids, 30, 3, memory_for(pieces, 4000, 30, 3), tmp_path)
+    monkeypatch.undo()
+    compare(count_in_runs(ids, 30, 3, memory_for(pieces, 4400, 30, 3), tmp_path), count(ids, 30, 3))
+
+
 def test_a_finished_count_is_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ids, memory = made(3000, 30), memory_for(3, 3000, 30, 3)
     expected = count_in_runs(ids, 30, 3, memory, tmp_path)
