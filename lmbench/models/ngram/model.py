@@ -75,7 +75,7 @@ class NGramConfig:
     memory: str | None = None
     """How much memory counting and estimating may take, such as 2G: the text is counted in pieces and everything large
     lies in files beside the model until it is done. The same model comes out. By default all is held in memory."""
-    device: str = "cpu"
+    device: str = "auto"
     """cuda: n-grams are counted by torch on the GPU, with the same result; cpu and auto: by compiled loops, quick
     enough for most. Everything else is done on the processor."""
 
