@@ -23,6 +23,8 @@ from lmbench.models.base import LanguageModel, Trainable
 from lmbench.tasks.ranking import CandidateSet, Order, candidate_sets, read_candidates
 
 SOURCE = "source"
+LONGEST_NAME = 120
+"""Bytes in the name of a model's folder: file systems allow 255, and seeds and suffixes follow."""
 
 
 @dataclass(frozen=True)
@@ -223,8 +225,13 @@ def _draws(spec: str) -> bool:
 
 
 def _slug(spec: str) -> str:
-    """A name for a folder: what is neither letter, digit nor one of ``. _ = + -`` becomes ``-``."""
-    return re.sub(r"[^\w.=+-]+", "-", spec).strip(".-") or "model"
+    """A name for a folder: what is neither letter, digit nor one of ``. _ = + -`` becomes ``-``; a long one is cut."""
+    name = re.sub(r"[^\w.=+-]+", "-", spec).strip(".-") or "model"
+    if len(name.encode()) <= LONGEST_NAME:
+        return name
+    return (
+        f"{name.encode()[: LONGEST_NAME - 9].decode(errors='ignore')}-{hashlib.sha256(spec.encode()).hexdigest()[:8]}"
+    )
 
 
 def _unique(name: str, taken: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lmbench.benchmark import plan
 from lmbench.benchmark.recipe import Recipe
 from lmbench.errors import UsageError
 
@@ -87,3 +88,12 @@ def test_a_broken_file_is_told(tmp_path: Path) -> None:
 def test_differences_name_the_fields() -> None:
     other = Recipe(models=("ngram:order=3", "uniform"), corpus=FULL.corpus, tokenizer=FULL.tokenizer, budget="1s")
     assert FULL.differences(other)[0] == "budget: '2.5epochs' here, '1s' there"
+
+
+def test_a_long_specification_has_a_folder_of_its_own() -> None:
+    """File systems allow 255 bytes a name; mixtures of ten parts, and names in Chinese, are longer."""
+    parts = "+".join(f"class-ngram:classes={n}" for n in range(10, 30))
+    names = {plan._slug(spec) for spec in (parts, parts + "+cache", "模型" * 90, "模型" * 91)}
+    assert len(names) == 4
+    assert all(len(name.encode()) <= plan.LONGEST_NAME for name in names)
+    assert plan._slug("lstm:hidden=8") == "lstm-hidden=8"
