@@ -1,9 +1,9 @@
 """Ids -> hidden states -> log probabilities: what every neural family shares.
 
-A family supplies a ``Network``: ids (B, T) and a state in, hidden states (B, T, E) out. Embedding and
-softmax are tied (Press & Wolf 2017; Inan et al. 2017): ``p(w | h) = softmax(E h + b)``. The loss never
-holds more logits than a block of rows, and computes its gradient on the way, in bfloat16 where the machine
-gains by it; scoring takes the full softmax in float32.
+A family supplies a ``Network``: ids (B, T) and a state in, hidden states (B, T, E) out. The softmax,
+``p(w | h) = softmax(W h + b)``, takes the embedding for W (tied: Press & Wolf 2017; Inan et al. 2017) unless a
+family asks for a matrix of its own. The loss never holds more logits than a block of rows, and computes its gradient
+on the way, in bfloat16 where the machine gains by it; scoring takes the full softmax in float32.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Dropout(nn.Module):
 
 
 class Network(nn.Module, ABC):
-    """Embedding, a body, and the tied softmax over it.
+    """Embedding, a body, and the softmax over it, tied unless ``output_size`` gives it a matrix of its own.
 
     ``stateful``: whether state runs on between calls. ``window``: longest input, None if unlimited.
     """
@@ -91,15 +91,26 @@ class Network(nn.Module, ABC):
     stateful: bool = False
     window: int | None = None
 
-    def __init__(self, vocabulary_size: int, embedding_size: int, precision: torch.dtype) -> None:
+    def __init__(
+        self, vocabulary_size: int, embedding_size: int, precision: torch.dtype, output_size: int | None = None
+    ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary_size, embedding_size)
         self.bias = nn.Parameter(torch.zeros(vocabulary_size))
+        self.output: nn.Parameter | None = None
+        if output_size is not None:
+            self.output = nn.Parameter(torch.empty(vocabulary_size, output_size))
+            nn.init.uniform_(self.output, -(output_size**-0.5), output_size**-0.5)
         self.precision = precision
+
+    @property
+    def softmax_weight(self) -> Tensor:
+        """float32 (V, E): the embedding where it is tied, else the matrix of its own."""
+        return self.embedding.weight if self.output is None else self.output
 
     @abstractmethod
     def forward(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        """int64 (B, T) -> float (B, T, E), E the embedding size, and the state after them."""
+        """int64 (B, T) -> float (B, T, E), E the width of the softmax, and the state after them."""
 
     def loss(self, rows: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """int64 (B, L + 1) -> mean loss, nats per event, and the detached state."""
@@ -107,11 +118,11 @@ class Network(nn.Module, ABC):
         flat, targets = hidden.flatten(0, 1), rows[:, 1:].flatten()
         if not torch.is_grad_enabled():  # validation: the full softmax, as in scoring
             return -self.log_probs_of(flat, targets).mean(), _detached(state)
-        return _SoftmaxLoss.apply(flat, self.embedding.weight, self.bias, targets, self.precision), _detached(state)
+        return _SoftmaxLoss.apply(flat, self.softmax_weight, self.bias, targets, self.precision), _detached(state)
 
     def log_softmax(self, hidden: Tensor) -> Tensor:
         """float32 (N, E) -> (N, V), nats."""
-        return torch.log_softmax(torch.addmm(self.bias, hidden.float(), self.embedding.weight.t()), dim=1)
+        return torch.log_softmax(torch.addmm(self.bias, hidden.float(), self.softmax_weight.t()), dim=1)
 
     def log_probs_of(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """float32 (N, E), int64 (N,) -> float32 (N,): ln p of the targets by the full softmax."""
