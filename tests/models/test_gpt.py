@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch.nn import functional as F
 
-from lmbench.models.gpt import GPTNetwork, _attend, _rotate
+from lmbench.models.gpt import GPTNetwork
+from lmbench.models.transformer import _attend, _rotate
 
 
 def test_attention_in_training_equals_the_fused_one_in_value_and_gradient():
     torch.manual_seed(1)
     parts = [torch.randn(2, 3, 7, 4) for _ in range(3)]
     results = []
-    for attend in (_attend, lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True)):
+    for attend in (
+        partial(_attend, causal=True),
+        lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True),
+    ):
         query, key, value = (part.clone().requires_grad_() for part in parts)
         seen = attend(query, key, value)
         seen.square().sum().backward()

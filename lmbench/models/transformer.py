@@ -1,0 +1,151 @@
+"""Ids -> blocks of self-attention -> hidden states: what a causal and a masked Transformer share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lmbench.errors import UsageError
+from lmbench.models.network import Dropout, Network
+from lmbench.models.neural import NetworkConfig, NeuralModel
+
+
+@dataclass(frozen=True)
+class TransformerConfig(NetworkConfig):
+    """Settings of every Transformer. Dropout falls on the embedding and on each residual branch."""
+
+    width: int | None = None
+    """Size of the residual stream and of the tied embedding."""
+    layers: int = 4
+    """Blocks of attention and feed-forward network."""
+    heads: int | None = None
+    """Attention heads of each block; by default one for each 64 of the width."""
+    warmup: float = 0.05
+    """Share of the budget in which the rate first rises."""
+    weight_decay: float = 0.1
+    """Decay of matrices: decoupled under adamw, plain L2 under sgd."""
+    clip: float = 1.0
+    """Largest norm of the gradient; 0 for no limit."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width and self.heads and self.width % (2 * self.heads):
+            raise UsageError(
+                f"A width of {self.width} does not divide into {self.heads} heads of even size, which rotary "
+                "positions need. Choose width as a multiple of twice the heads."
+            )
+
+
+class Block(nn.Module):
+    """``x += attend(norm(x)); x += feed_forward(norm(x))``: the pre-norm order of GPT-2, with RMS norms
+    (Zhang & Sennrich 2019), rotary positions (Su et al. 2021) and squared ReLU (So et al. 2021)."""
+
+    def __init__(self, width: int, heads: int, layers: int, dropout: float, causal: bool) -> None:
+        super().__init__()
+        self.heads, self.causal = heads, causal
+        self.norm_attend, self.norm_feed = nn.RMSNorm(width), nn.RMSNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width, bias=False)
+        self.mix = nn.Linear(width, width, bias=False)
+        self.widen = nn.Linear(width, 4 * width, bias=False)
+        self.narrow = nn.Linear(4 * width, width, bias=False)
+        self.drop = Dropout(dropout)
+        for linear in (self.query_key_value, self.widen):
+            nn.init.normal_(linear.weight, std=width**-0.5)
+        for linear in (self.mix, self.narrow):  # each branch begins small: the sum over 2 x layers stays near 1
+            nn.init.normal_(linear.weight, std=(2 * layers * linear.in_features) ** -0.5)
+
+    def forward(self, x: Tensor, cosine: Tensor, sine: Tensor, visible: Tensor | None = None) -> Tensor:
+        """(B, T, width) -> the same. ``visible``: bool (B, T, T), which key each query may see; None for all."""
+        batch, length, width = x.shape
+        joined = self.query_key_value(self.norm_attend(x)).view(batch, length, 3, self.heads, width // self.heads)
+        query, key, value = joined.permute(2, 0, 3, 1, 4)  # (B, heads, T, width / heads) each
+        query, key = _rotate(query, cosine, sine), _rotate(key, cosine, sine)
+        seen = _attend(query, key, value, self.causal, visible)
+        x = x + self.drop(self.mix(seen.transpose(1, 2).reshape(batch, length, width)))
+        return x + self.drop(self.narrow(F.relu(self.widen(self.norm_feed(x))).square()))
+
+
+def _rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Turn each pair (x_i, x_{i + d/2}) by an angle that grows with the position; (B, heads, T, d)."""
+    left, right = x.chunk(2, dim=-1)
+    return torch.cat((left * cosine - right * sine, right * cosine + left * sine), dim=-1)
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, causal: bool, visible: Tensor | None = None) -> Tensor:
+    """Attention, (B, heads, T, d) each -> (B, heads, T, d), to what is ``visible``, and if ``causal`` not to the right.
+
+    One of the two limits at most is given.
+    """
+    batch, heads, length, size = query.shape
+    if query.device.type != "cpu" or not torch.is_grad_enabled():
+        mask = None if visible is None else visible[:, None]
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
+    # On a CPU the backward pass of the fused kernel takes four times as long as these two products (64 to 256 tokens).
+    query, key, value = (part.reshape(batch * heads, length, size) for part in (query, key, value))
+    if causal:
+        hidden = torch.full((length, length), -torch.inf, dtype=query.dtype).triu(1)
+    elif visible is None:
+        hidden = query.new_zeros(1)
+    else:
+        hidden = torch.zeros(visible.shape, dtype=query.dtype).masked_fill_(~visible, -torch.inf)
+        hidden = hidden.repeat_interleave(heads, 0)
+    weights = torch.baddbmm(hidden, query, key.transpose(1, 2), alpha=size**-0.5).softmax(-1)
+    return (weights @ value).view(batch, heads, length, size)
+
+
+class TransformerNetwork(Network):
+    """Embedding, ``layers`` blocks, a last norm, the tied softmax; no state. ``positions``: the longest input."""
+
+    cosine: Tensor
+    sine: Tensor
+
+    def __init__(
+        self, vocabulary_size: int, width: int, heads: int, layers: int, positions: int, dropout: float, causal: bool
+    ) -> None:
+        super().__init__(vocabulary_size, width, torch.float32)
+        self.drop, self.norm = Dropout(dropout), nn.RMSNorm(width)
+        self.blocks = nn.ModuleList(Block(width, heads, layers, dropout, causal) for _ in range(layers))
+        nn.init.normal_(self.embedding.weight, std=width**-0.5)
+        half = width // heads // 2
+        angles = torch.arange(positions)[:, None] * 10_000.0 ** (-torch.arange(half) / half)
+        self.register_buffer("cosine", angles.cos(), persistent=False)
+        self.register_buffer("sine", angles.sin(), persistent=False)
+
+    def transform(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
+        """Embedded tokens (B, T, width) -> hidden states (B, T, width). ``visible``: see ``Block``."""
+        low = self.training and self.precision != torch.float32
+        x = self.drop(F.rms_norm(x, x.shape[2:]))
+        with torch.autocast(x.device.type, dtype=self.precision if low else torch.bfloat16, enabled=low):
+            cosine, sine = self.cosine[: x.shape[1]], self.sine[: x.shape[1]]
+            if low:
+                cosine, sine = cosine.to(self.precision), sine.to(self.precision)
+            for block in self.blocks:
+                x = block(x, cosine, sine, visible)
+        return self.norm(x)
+
+
+class Transformer(NeuralModel):
+    """A family around a ``TransformerNetwork``: its size and its usual settings."""
+
+    @property
+    def width(self) -> int | None:
+        return self.config.width
+
+    def work(self, width: int) -> int:
+        return 12 * width**2 * self.config.layers
+
+    def usual(self, fine: bool, width: int, passes: float) -> dict[str, Any]:
+        heads = max((h for h in range(1, max(1, width // 64) + 1) if width % (2 * h) == 0), default=1)
+        return {
+            "width": width,
+            "heads": heads,
+            "sequence_length": 128 if fine else 64,
+            "dropout": 0.0 if passes < 5 else 0.1 if passes < 12 else 0.2,
+            "batch_size": 16,
+            "optimizer": "adamw",
+            "learning_rate": 3e-3,
+        }
