@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import textwrap
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -47,7 +48,8 @@ def models(name: str | None) -> None:
     if name is None:
         width = max(map(len, known)) + 2
         for each in sorted(known):
-            click.echo(f"{each:<{width}}{read_family(each, known[each]).idea.partition('. ')[0].rstrip('.')}.")
+            sentence = re.split(r"(?<! al)\. ", read_family(each, known[each]).idea)[0]  # "et al." ends none
+            click.echo(f"{each:<{width}}{sentence.rstrip('.')}.")
         return
     name, _ = specification.parse(name)
     if name not in known:

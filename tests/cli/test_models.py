@@ -15,6 +15,7 @@ def test_every_family_is_listed_with_its_idea(call: Call) -> None:
     lines = call("models").stdout.splitlines()
     assert [line.split()[0] for line in lines] == sorted(registry.MODELS)
     assert all(len(line.split()) > 3 for line in lines)
+    assert all(line.endswith(".") and line.count("(") == line.count(")") for line in lines), "each a whole sentence"
 
 
 @pytest.mark.parametrize("name", sorted(registry.MODELS))
