@@ -27,6 +27,8 @@ BLOCK = 1000
 """Events in a block of running text, the resampling unit where there are no sentences."""
 CELLS = 1 << 15
 """Padded cells (B x T) in a batch unless the caller sets a batch size."""
+ROUNDING = 1e-3
+"""Nats by which a log probability may be above 0: rounded weights, such as those of a quantised KenLM file."""
 FLAT = 1 << 20
 """Events in a row of joined units, for models whose history never crosses a boundary."""
 
@@ -123,6 +125,11 @@ def score(
         raise ModelError(
             f"{model.kind} gave no finite log probability for event {where} of {part.name} "
             f"('{model.tokenizer.tokens(tokens.ids[where + 1 : where + 2])[0]}'): it cannot be scored on this text."
+        )
+    if model.normalized and (least := token_nats.min(initial=0.0)) < -ROUNDING:
+        raise ModelError(
+            f"{model.kind} gave a token of {part.name} the log probability {-least:.4g}, and no probability is above "
+            "1: its files are damaged, or it is no distribution. Train it again."
         )
     ends = _segment_ends(tokens.ends, part.line)
     lines = part.line == "sentence"

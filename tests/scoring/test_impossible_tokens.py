@@ -94,6 +94,14 @@ def test_kept_model_remembers_what_it_is(tmp_path: Path) -> None:
     assert np.array_equal(score(again, corpus).nats, score(model, corpus).nats)
 
 
+def test_a_probability_above_one_is_told_not_averaged() -> None:
+    model, corpus = fitted("ngram:order=2")
+    model.table.orders[1].log_probs[0] = 5.0  # as a damaged file may hold
+    model.table.orders[0].log_probs[:] = 5.0
+    with pytest.raises(ModelError, match="log probability 5, and no probability is above 1"):
+        score(model, corpus)
+
+
 def test_a_run_with_all_of_them(tmp_path: Path) -> None:
     from click.testing import CliRunner
 
