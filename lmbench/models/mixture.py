@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -263,13 +263,20 @@ def _shared_tokenizer(parts: Sequence[LanguageModel]) -> Tokenizer:
     """The tokenizer of all ``parts``. Raises ModelError where they have several."""
     first = parts[0].tokenizer
     for part in parts[1:]:
-        if part.tokenizer is not first and part.tokenizer.to_dict() != first.to_dict():
+        if part.tokenizer is not first and _reading(part.tokenizer) != _reading(first):
             raise ModelError(
                 f"{parts[0].kind} reads {first.spec} tokens of a vocabulary of {len(first.vocabulary):,}, {part.kind} "
                 f"{part.tokenizer.spec} tokens of another of {len(part.tokenizer.vocabulary):,}: only models that "
                 "predict the same events can be mixed. Train them on the same text with the same tokenizer."
             )
     return first
+
+
+def _reading(tokenizer: Tokenizer) -> dict[str, Any]:
+    """What decides which ids a text becomes: not how often each type was seen, nor by what counts types were chosen."""
+    state = tokenizer.to_dict()
+    config = {key: value for key, value in state["config"].items() if key not in ("min_count", "size")}
+    return {**state, "config": config, "counts": None}
 
 
 def _folder(directory: Path, number: int) -> Path:

@@ -11,6 +11,8 @@ from lmbench.errors import ModelError, UsageError
 from lmbench.models import registry
 from lmbench.models.base import Confident
 from lmbench.models.mixture import Mixture, MixtureConfig
+from lmbench.models.ngram.arpa.reading import read_arpa
+from lmbench.models.ngram.arpa.writing import write_arpa
 from lmbench.models.uniform import Uniform
 from lmbench.scoring import metrics
 from lmbench.scoring.scorer import score
@@ -118,7 +120,7 @@ def test_seeds_of_one_family_make_an_ensemble(data: TokenizedCorpus, tmp_path) -
 def test_seed_and_device_pass_on_to_the_parts() -> None:
     model = registry.create(f"ngram+{TINY}", {"seed": 7, "device": "cpu"})
     assert model.parts[1].config.seed == 7
-    assert registry.describe(model) == "ngram+lstm:batch_size=4:sequence_length=8:seed=7:device=cpu:hidden=8"
+    assert registry.describe(model) == "ngram:device=cpu+lstm:batch_size=4:sequence_length=8:seed=7:device=cpu:hidden=8"
 
 
 def test_its_own_settings_stand_first() -> None:
@@ -167,6 +169,18 @@ def test_models_of_other_tokens_are_refused(data: TokenizedCorpus) -> None:
     characters.fit(other.train, other.valid)
     with pytest.raises(ModelError, match=r"uniform reads word.* tokens .* char.*same tokenizer"):
         Mixture(None, [words, characters]).fit_weights(data.valid)
+
+
+def test_models_of_the_same_words_are_mixed_wherever_they_come_from(data: TokenizedCorpus, tmp_path) -> None:
+    """An ARPA file does not tell how often words were seen nor why just these, which changes no id of any text."""
+    ngram, cache = registry.create("ngram:order=2"), registry.create("cache")
+    ngram.fit(data.train, data.valid)
+    cache.fit(data.train, data.valid)
+    write_arpa(tmp_path / "ngram.arpa", ngram)
+    read = read_arpa(tmp_path / "ngram.arpa")
+    assert read.tokenizer.to_dict() != cache.tokenizer.to_dict()
+    mixture, same = Mixture(None, [read, cache]), Mixture(None, [ngram, cache])
+    assert mixture.fit_weights(data.valid)[1] == pytest.approx(same.fit_weights(data.valid)[1], rel=1e-6)
 
 
 @pytest.mark.parametrize(
