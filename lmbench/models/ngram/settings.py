@@ -76,8 +76,8 @@ def read_cutoffs(text: str) -> list[int]:
     numbers = [int(part) for part in parts if part.isdecimal()]
     if len(numbers) < len(parts) or numbers != sorted(numbers):
         raise UsageError(
-            f"The cutoffs '{text}' cannot be read: write a whole number for order 1, 2, ..., none below the last, "
-            "for example cutoffs=0-0-1, which drops n-grams of three words and more that were seen once."
+            f"The cutoffs '{text}' cannot be read: write a whole number for order 1, 2, ..., none below the one "
+            "before, for example cutoffs=0-0-1, which drops n-grams of three words and more that were seen once."
         )
     if numbers[0]:
         raise UsageError(

@@ -83,7 +83,7 @@ def test_no_text_is_too_small(name: str, tokenizer: str) -> None:
         ("order=1:discounts=0.5-1", "three numbers"),
         ("order=1:smoothing=absolute:form=backoff:discounts=1", "below 1"),
         ("discounts=many", "cannot be read"),
-        ("cutoffs=0-2-1", "none below the last"),
+        ("cutoffs=0-2-1", "none below the one before"),
         ("cutoffs=few", "cannot be read"),
         ("cutoffs=1-1", "up to the vocabulary"),
         ("vocabulary=99:closed=true", "exclude each other"),
