@@ -67,6 +67,11 @@ def _write(source: str, target: Path) -> None:
     counts = write_arpa(target, model)
     if not model.normalized:
         note(f"The scores of {source} do not sum to one, and other programs will take them for probabilities.")
+    if model.tokenizer.kind not in ("word", "char"):
+        note(
+            f"The words in {target} are the tokens of {model.tokenizer.spec}: a text must be split into them before it "
+            "is scored with this file, by whatever program."
+        )
     orders = " + ".join(f"{count:,}" for count in counts)
     click.echo(f"{target}: {sum(counts):,} n-grams ({orders}), {target.stat().st_size / 1e6:,.1f} MB")
 
@@ -100,6 +105,7 @@ def _through_kenlm(source: Path, vocabulary: str | None) -> LanguageModel:
     """The model of KenLM's module; its words from ``vocabulary``, or else from ``source`` where that lists them."""
     from lmbench.cli.kept import note
     from lmbench.models.kenlm import KenLM, listed_words, words_in
+    from lmbench.models.ngram.arpa.words import written
 
     words = listed_words(vocabulary) if vocabulary else words_in(source)
     model = KenLM(source, words)
@@ -109,7 +115,7 @@ def _through_kenlm(source: Path, vocabulary: str | None) -> LanguageModel:
             "word. Name them with --vocabulary FILE for that."
         )
         return model
-    unknown = set(words) - set(model.tokenizer.vocabulary.types) - {"<s>"}
+    unknown = set(words) - set(map(written, model.tokenizer.vocabulary.types)) - {"<s>"}
     if unknown:
         some = ", ".join(sorted(unknown)[:3])
         note(f"{len(unknown):,} words of {vocabulary} are unknown to {source} and left out, such as {some}.")

@@ -14,12 +14,13 @@ import numpy as np
 from lmbench.corpus.batches import Batch
 from lmbench.corpus.reading import read_text
 from lmbench.corpus.segmentation import NUL, split_words
-from lmbench.corpus.tokenizers import Tokenizer, WordConfig, WordTokenizer
+from lmbench.corpus.tokenizers import Tokenizer, WordConfig
 from lmbench.corpus.vocabulary import BOUNDARY, UNKNOWN, Vocabulary
 from lmbench.errors import ModelError, UsageError
 from lmbench.models.base import Context, LanguageModel, read_model, write_model
 from lmbench.models.ngram.arpa import KENLM_BINARY, START
 from lmbench.models.ngram.arpa.reading import Arpa, read_words
+from lmbench.models.ngram.arpa.words import tokenizer_of, written
 from lmbench.training.checkpoints import atomic
 
 MODEL_COPY = "kenlm.model"
@@ -55,7 +56,7 @@ class KenLM(LanguageModel):
         self.tokenizer: Tokenizer = SeenWords(self._knows)
         if words is not None:
             types = (BOUNDARY, UNKNOWN, *filter(self._knows, dict.fromkeys(words)))
-            self.tokenizer = WordTokenizer(WordConfig(min_count=1, han=False), Vocabulary(types))
+            self.tokenizer = tokenizer_of(types)
             self._check_whole()
 
     def _knows(self, word: str) -> bool:
@@ -80,7 +81,7 @@ class KenLM(LanguageModel):
     @property
     def lists_words(self) -> bool:
         """Whether all words are known, so that the next one can be predicted."""
-        return isinstance(self.tokenizer, WordTokenizer)
+        return not isinstance(self.tokenizer, SeenWords)
 
     def log_probs(self, batch: Batch) -> np.ndarray:
         """float64 (B, T), nats; history begins at the last boundary before each token."""
@@ -105,7 +106,7 @@ class KenLM(LanguageModel):
         return result
 
     def _written(self, ids: Sequence[int]) -> list[str]:
-        return self.tokenizer.tokens(ids)
+        return [written(token) for token in self.tokenizer.tokens(ids)]
 
     def next_log_probs(self, prefixes: Batch) -> np.ndarray:
         """float64 (B, V), nats: every word of the vocabulary asked for. Raises ModelError where it is not known."""
@@ -114,7 +115,7 @@ class KenLM(LanguageModel):
                 f"The words of {self.path} are not known: it scores text, but cannot predict or generate the next "
                 "word. Convert it again with its words: lmbench convert MODEL DIR --vocabulary FILE (one word a line)."
             )
-        words, after = self.tokenizer.vocabulary.types, self._module.State()
+        words, after = [written(token) for token in self.tokenizer.vocabulary.types], self._module.State()
         rows = zip(prefixes.ids, prefixes.lengths, strict=True)
         states = [self._state(row[:length]) for row, length in rows]
         score = self._model.BaseScore
@@ -147,7 +148,7 @@ class KenLM(LanguageModel):
     def load(cls, directory: Path) -> Self:
         """Open what ``save`` wrote."""
         tokenizer, state = read_model(Path(directory))
-        words = tokenizer.vocabulary.types[2:] if state.get("lists_words") else None
+        words = [written(token) for token in tokenizer.vocabulary.types[2:]] if state.get("lists_words") else None
         return cls(Path(directory) / MODEL_COPY, words)
 
 

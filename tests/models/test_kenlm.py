@@ -91,6 +91,19 @@ def test_it_keeps_the_contract(theirs: KenLM, corpus: Corpus, tmp_path: Path) ->
     assert registry.load(tmp_path / "kept").parameters == theirs.parameters
 
 
+def test_characters_are_asked_for_as_they_are_written(tmp_path: Path) -> None:
+    text = Corpus("made", Split("train", TEXT), Split("valid", TEXT), Split("test", TEXT))
+    tokens = text.tokenize("char")
+    model = NGram(NGramConfig(order=3))
+    model.fit(tokens.train, tokens.valid)
+    write_arpa(tmp_path / "m.arpa", model)
+    KenLM(tmp_path / "m.arpa", words_in(tmp_path / "m.arpa")).save(tmp_path / "kept")
+    again = registry.load(tmp_path / "kept")
+    np.testing.assert_allclose(score(again, text).token_nats, score(model, text).token_nats, atol=1e-5)
+    prefix = Batch.of_prefixes([tokens.test.ids[:4].astype(np.int64)])
+    np.testing.assert_allclose(again.next_log_probs(prefix), model.next_log_probs(prefix), atol=1e-5)
+
+
 def test_without_its_words_it_scores_and_no_more(arpa: Path, theirs: KenLM, corpus: Corpus, tmp_path: Path) -> None:
     KenLM(arpa).save(tmp_path / "kept")
     model = registry.load(tmp_path / "kept")

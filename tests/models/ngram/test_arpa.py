@@ -19,7 +19,7 @@ from lmbench.corpus.vocabulary import Vocabulary
 from lmbench.errors import ModelError
 from lmbench.models import registry
 from lmbench.models.ngram.arpa.lines import put_decimal
-from lmbench.models.ngram.arpa.reading import read_arpa
+from lmbench.models.ngram.arpa.reading import read_arpa, read_words
 from lmbench.models.ngram.arpa.writing import write_arpa
 from lmbench.models.ngram.model import NGram, NGramConfig
 from lmbench.models.ngram.table import Grams, Table
@@ -310,9 +310,20 @@ def test_the_same_model_gives_the_same_file(tmp_path: Path) -> None:
 def test_characters_are_written_as_words(tmp_path: Path) -> None:
     model = trained(["ab ba", "a\tb"], 3, "char")
     write_arpa(tmp_path / "m.arpa", model)
+    assert set(read_words(tmp_path / "m.arpa")) == {"</s>", "<unk>", "a", "b", "<U+0020>", "<U+0009>"}
     again = read_arpa(tmp_path / "m.arpa")
-    assert set(again.tokenizer.vocabulary.types) == {"</s>", "<unk>", "a", "b", "<U+0020>", "<U+0009>"}
-    assert sentence_log10(again, ["a b <U+0020> b a"]) == pytest.approx(sentence_log10(model, ["ab ba"]), abs=1e-6)
+    assert again.tokenizer.kind == "char"
+    assert_same(model, again)
+
+
+def test_chinese_text_is_split_as_when_it_was_counted(tmp_path: Path) -> None:
+    """Where the text has spaces, so that they are tokens; otherwise a file does not tell characters from words."""
+    sentences = ["每位善良的法官喝了水", "法官 Anna 喝了茶"]
+    model = trained(sentences, 3, "word:min_count=1:han=true")
+    write_arpa(tmp_path / "m.arpa", model)
+    again = read_arpa(tmp_path / "m.arpa")
+    assert_same(model, again)
+    assert sentence_log10(again, sentences) == pytest.approx(sentence_log10(model, sentences))
 
 
 def test_a_model_without_unk_is_given_one(tmp_path: Path) -> None:

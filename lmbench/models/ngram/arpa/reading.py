@@ -13,11 +13,11 @@ from typing import NoReturn
 import numpy as np
 
 from lmbench.corpus.reading import COMPRESSED, read_bytes
-from lmbench.corpus.tokenizers import WordConfig, WordTokenizer
-from lmbench.corpus.vocabulary import BOUNDARY, UNKNOWN, Vocabulary
+from lmbench.corpus.vocabulary import BOUNDARY, UNKNOWN
 from lmbench.errors import CorpusError, ModelError
 from lmbench.models.ngram.arpa import CLOSED, KENLM_BINARY, START, lines
 from lmbench.models.ngram.arpa.assembly import Listing, assemble
+from lmbench.models.ngram.arpa.words import tokenizer_of
 from lmbench.models.ngram.model import NGram, NGramConfig
 from lmbench.models.ngram.table import Grams, Table
 
@@ -229,9 +229,8 @@ def read_arpa(path: str | Path, note: Note | None = None) -> NGram:
                 f"{path} holds no distribution: after some words the probabilities of the next one sum to "
                 f"{total:.4g}. It is kept as a score without perplexity, as that of stupid backoff."
             )
-    tokenizer = WordTokenizer(WordConfig(min_count=1, han=False), Vocabulary(tuple(types)))
     config = NGramConfig(len(orders), "modified-kneser-ney" if is_distribution else "stupid-backoff")
-    return NGram.of(Table(orders, len(types)), tokenizer, config)
+    return NGram.of(Table(orders, len(types)), tokenizer_of(types), config)
 
 
 def read_words(path: str | Path) -> list[str]:

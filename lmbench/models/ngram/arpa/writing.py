@@ -7,7 +7,6 @@ by context and last word, in the order of the vocabulary; with each stand its co
 from __future__ import annotations
 
 import gzip
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from lmbench.errors import ModelError
 from lmbench.models.base import LanguageModel
 from lmbench.models.ngram.arpa import CLOSED, START
 from lmbench.models.ngram.arpa.lines import ZERO, format_lines
+from lmbench.models.ngram.arpa.words import written
 from lmbench.models.ngram.table import Table
 from lmbench.training.checkpoints import atomic
 
@@ -64,7 +64,7 @@ def write_arpa(path: str | Path, model: LanguageModel) -> list[int]:
 def _written_words(model: LanguageModel) -> list[str]:
     """The types by id as they are written, then ``<s>``, and ``<unk>`` where the model has none."""
     types = model.tokenizer.vocabulary.types
-    words = [re.sub(r"[ \t\n\r\v\f\0]", lambda space: f"<U+{ord(space[0]):04X}>", word) for word in types]
+    words = [written(word) for word in types]
     words.append(START)
     if model.tokenizer.vocabulary.unknown is None:
         words.append(UNKNOWN)
