@@ -71,7 +71,7 @@ def train(
     trained = registry.create(model, {"seed": seed, "device": device, "memory": memory})
     if memory is not None and "+" not in model and not hasattr(trained.config, "memory"):
         raise UsageError(
-            f"--memory {memory} limits what counting holds, and {trained.kind} does not count. Leave it out."
+            f"--memory {memory} limits the counting of ngram, and {trained.kind} has no such limit. Leave it out."
         )
     directory = prepared(Path(out), resume)
     checkpoints = Checkpoints(directory)
