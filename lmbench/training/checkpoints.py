@@ -75,7 +75,8 @@ class Checkpoints:
         try:
             with safe_open(str(self.path), "pt") as file:
                 state = json.loads(file.metadata()["state"])
-                return {name: file.get_tensor(name) for name in file.keys()}, state  # noqa: SIM118
+                # Copied, for in a file they lie anywhere: products of tensors aligned otherwise round otherwise.
+                return {name: file.get_tensor(name).clone() for name in file.keys()}, state  # noqa: SIM118
         except (SafetensorError, KeyError, ValueError, TypeError) as error:
             raise ModelError(f"{self.path} is damaged ({error}). Delete it to train this model anew.") from None
 
