@@ -1,62 +1,214 @@
-"""Ids -> LSTM states -> log probabilities (Hochreiter & Schmidhuber 1997; Zaremba et al. 2014)."""
+"""Ids -> states of a recurrent network -> log probabilities: Elman's network, GRU and LSTM."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from lmbench.errors import UsageError
 from lmbench.models.network import Dropout, Network
 from lmbench.models.neural import NetworkConfig, NeuralModel
 
+Cell = Literal["tanh", "sigmoid", "gru", "lstm"]
+CELLS: dict[str, type[nn.RNN | nn.GRU | nn.LSTM]] = {"tanh": nn.RNN, "sigmoid": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+
 
 @dataclass(frozen=True)
-class LSTMConfig(NetworkConfig):
+class RecurrentConfig(NetworkConfig):
     """Dropout falls on the embedding, between the layers and before the softmax; the state runs on from step to
     step, while the error is propagated back through ``sequence_length`` events."""
 
     hidden: int | None = None
-    """Cells of each layer, and the width of the tied embedding."""
+    """Cells of each layer, and the width of the embedding unless embedding_size says otherwise."""
     layers: int = 1
-    """LSTM layers, one above the other."""
+    """Recurrent layers, one above the other."""
+    embedding_size: int | None = None
+    """Width of the embedding, by default hidden; if tied, also the cells of the last layer."""
+    tied: bool = True
+    """Whether the softmax takes the embedding for its matrix, or has one of its own."""
+    input_dropout: float | None = None
+    """Dropout on the embedding, by default dropout."""
+    hidden_dropout: float | None = None
+    """Dropout between the layers, by default dropout."""
+    locked: bool = False
+    """Whether one mask of each dropout holds for all events of a step (variational dropout)."""
+    embedding_dropout: float = 0.0
+    """Share of the vocabulary whose embedding is dropped, wherever the word stands in the step."""
+    weight_drop: float = 0.0
+    """Share of the recurrent weights that are dropped, anew for each step."""
+    activation_penalty: float = 0.0
+    """Added to the loss: this times the mean square of the last layer's outputs, after dropout."""
+    change_penalty: float = 0.0
+    """Added to the loss: this times the mean square of their change from event to event, before dropout."""
+    initial_range: float | None = None
+    """All weights begin uniform between minus and plus this; by default 0.1 for embeddings, cells^-0.5 for layers."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("input_dropout", "hidden_dropout", "embedding_dropout", "weight_drop"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise UsageError(f"{name} must be at least 0 and below 1, not {value}.")
+        for name in ("activation_penalty", "change_penalty"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} must be at least 0, not {getattr(self, name)}.")
+        if self.embedding_size is not None and self.embedding_size < 1:
+            raise UsageError(f"embedding_size must be at least 1, not {self.embedding_size}.")
+        if self.initial_range is not None and not self.initial_range > 0:
+            raise UsageError(f"initial_range must be above 0, not {self.initial_range}.")
+        if self.layers == 1 and self.tied and self.embedding_size and self.hidden not in (None, self.embedding_size):
+            raise UsageError(
+                f"A single layer of {self.hidden} cells cannot share an embedding of {self.embedding_size} with the "
+                "softmax, which reads the last layer. Set tied=no, or layers=2, or embedding_size equal to hidden."
+            )
 
 
-class LSTMNetwork(Network):
-    """``h, c = LSTM(drop(E x), (h, c))``, then the tied softmax on ``drop(h)``; h, c: (layers, B, H)."""
+class LockedDropout(Dropout):
+    """One mask for all steps of a sequence, another for each row (Gal & Ghahramani 2016)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(T, B, H) -> (T, B, H)."""
+        return x * super().forward(torch.ones_like(x[:1])) if self.training and self.p else x
+
+
+class RecurrentLayer(nn.Module):
+    """One layer of torch's recurrent cells, whose recurrent weights may be dropped (Merity et al. 2018).
+
+    What it remembers from event to event is one array (B, S): its outputs h, and in an LSTM its cells c beside them.
+
+    >>> outputs, memory = RecurrentLayer("lstm", inputs=3, hidden=4, weight_drop=0.0)(torch.zeros(7, 2, 3))
+    >>> outputs.shape, memory.shape
+    (torch.Size([7, 2, 4]), torch.Size([2, 8]))
+    """
+
+    def __init__(self, kind: Cell, inputs: int, hidden: int, weight_drop: float) -> None:
+        super().__init__()
+        self.kind = kind
+        self.size = hidden * (2 if kind == "lstm" else 1)
+        self.cell = CELLS[kind](inputs, hidden)
+        self.weight_drop = Dropout(weight_drop)
+
+    def forward(self, x: Tensor, memory: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """float (T, B, E), (B, S) or None for zeros -> (T, B, H), (B, S)."""
+        cell = self.cell
+        weights = [cell.weight_ih_l0, self.weight_drop(cell.weight_hh_l0), cell.bias_ih_l0, cell.bias_hh_l0]
+        if memory is None:
+            memory = x.new_zeros(x.shape[1], self.size)
+        how = (
+            True,
+            1,
+            0.0,
+            self.training,
+            False,
+            False,
+        )  # biases, layers, dropout between them, mode, directions, order
+        if self.kind == "lstm":
+            state = [part.contiguous()[None] for part in memory.chunk(2, -1)]
+            outputs, h, c = torch.lstm(x, state, weights, *how)
+            return outputs, torch.cat((h[0], c[0]), -1)
+        if self.kind == "gru":
+            outputs, h = torch.gru(x, memory[None], weights, *how)
+            return outputs, h[0]
+        if self.kind == "tanh":
+            outputs, h = torch.rnn_tanh(x, memory[None], weights, *how)
+            return outputs, h[0]
+        # sigmoid(a) = (1 + tanh(a / 2)) / 2: with h = (1 + t) / 2, a / 2 = W/2 x + U/4 t + (b + U 1 / 2) / 2.
+        w, u, b, d = weights
+        halved = [w / 2, u / 4, b / 2 + u.sum(1) / 4, d / 2]
+        outputs, t = torch.rnn_tanh(x, 2 * memory[None] - 1, halved, *how)
+        return (1 + outputs) / 2, (1 + t[0]) / 2
+
+
+class RecurrentNetwork(Network):
+    """``x = drop(E w)``; ``x, memory = layer(drop(x), memory)`` for each layer; then the softmax on ``drop(x)``.
+
+    State: what all layers remember, side by side, float (B, S).
+    """
 
     stateful = True
 
-    def __init__(self, vocabulary_size: int, hidden: int, layers: int, dropout: float) -> None:
-        super().__init__(vocabulary_size, hidden, torch.float32)
-        self.drop = Dropout(dropout)
-        self.lstm = nn.LSTM(hidden, hidden, layers, dropout=dropout if layers > 1 else 0.0)
-        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+    def __init__(self, vocabulary_size: int, config: RecurrentConfig, cell: Cell) -> None:
+        hidden, dropout = config.hidden or 0, config.dropout or 0.0
+        embedding_size = config.embedding_size or hidden
+        sizes = [embedding_size, *[hidden] * (config.layers - 1), embedding_size if config.tied else hidden]
+        super().__init__(vocabulary_size, embedding_size, torch.float32, None if config.tied else hidden)
+        drop = LockedDropout if config.locked else Dropout
+        self.word_drop = Dropout(config.embedding_dropout)
+        self.input_drop = drop(dropout if config.input_dropout is None else config.input_dropout)
+        self.hidden_drop = drop(dropout if config.hidden_dropout is None else config.hidden_dropout)
+        self.drop = drop(dropout)
+        self.layers = nn.ModuleList(RecurrentLayer(cell, i, o, config.weight_drop) for i, o in pairwise(sizes))
+        self.sizes = [o * (2 if cell == "lstm" else 1) for o in sizes[1:]]
+        self.penalties = config.activation_penalty, config.change_penalty
+        self.penalty: Tensor | None = None
+        for embedding in (self.embedding.weight, self.output):
+            if embedding is not None:
+                nn.init.uniform_(embedding, -0.1, 0.1)
+        if config.initial_range:
+            for weight in self.parameters():
+                nn.init.uniform_(weight, -config.initial_range, config.initial_range)
+        self.register_load_state_dict_pre_hook(_name_layers)
 
     def forward(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        inputs = self.drop(self.embedding(ids.t()))  # (T, B, H)
-        outputs, state = self.lstm(inputs, state)  # (T, B, H)
-        return self.drop(outputs).transpose(0, 1), state
+        memories = [None] * len(self.layers) if state is None else state.split(self.sizes, -1)
+        x, after = self.input_drop(self._embedded(ids.t())), []  # (T, B, E)
+        for number, (layer, memory) in enumerate(zip(self.layers, memories, strict=True)):
+            x, memory = layer(self.hidden_drop(x) if number else x, memory)  # (T, B, H), (B, S)
+            after.append(memory)
+        outputs = self.drop(x)
+        if self.training and any(self.penalties):
+            self.penalty = self._penalty(outputs, x)
+        return outputs.transpose(0, 1), torch.cat(after, -1)
+
+    def _embedded(self, ids: Tensor) -> Tensor:
+        """int64 (T, B) -> float (T, B, E), whole words dropped."""
+        x = self.embedding(ids)
+        if not self.training or not self.word_drop.p:
+            return x
+        kept = self.word_drop(torch.ones_like(self.bias))  # (V,)
+        return x * kept[ids][..., None]
+
+    def _penalty(self, outputs: Tensor, raw: Tensor) -> Tensor:
+        """Activation and temporal activation regularisation (Merity, McCann & Socher 2017), of (T, B, H) both."""
+        activation, change = self.penalties
+        penalty = activation * outputs.square().mean()
+        return penalty + change * raw.diff(dim=0).square().mean() if len(raw) > 1 else penalty
+
+    def loss(self, rows: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """int64 (B, L + 1) -> mean loss, nats per event, in training with the penalties; and the detached state."""
+        loss, state = super().loss(rows, state)
+        penalty, self.penalty = self.penalty, None
+        return loss if penalty is None else loss + penalty, state
 
 
-class LSTM(NeuralModel):
-    """Long short-term memory with tied embedding and stateful truncated backpropagation.
+def _name_layers(network: nn.Module, weights: dict[str, Any], prefix: str, *others: Any) -> None:
+    """Models kept by version 0.1.0 hold all layers as one module, ``lstm``."""
+    for name in [name for name in weights if name.startswith(f"{prefix}lstm.")]:
+        kind, _, layer = name.removeprefix(f"{prefix}lstm.").rpartition("_l")
+        weights[f"{prefix}layers.{layer}.cell.{kind}_l0"] = weights.pop(name)
 
-    At each step, with input x and previous output h: gates i, f, o = sigmoid(W x + U h + b), candidate
-    g = tanh(W x + U h + b), cell c = f c + i g, output h = o tanh(c). The cell carries history over any
-    distance; the error is propagated back ``sequence_length`` steps.
-    """
 
-    kind = "lstm"
-    Config = LSTMConfig
+class _Recurrent(NeuralModel):
+    """What the three families share; each states its cell, and of how many matrices W and as many U it is made."""
+
+    title: ClassVar[str]
+    matrices: ClassVar[int]
+
+    @property
+    def cell(self) -> Cell:
+        """What its layers are made of."""
+        return self.kind  # type: ignore[return-value]
 
     @property
     def width(self) -> int | None:
         return self.config.hidden
 
     def work(self, width: int) -> int:
-        return 8 * width**2 * self.config.layers
+        return 2 * self.matrices * width**2 * self.config.layers
 
     def usual(self, fine: bool, width: int, passes: float) -> dict[str, Any]:
         optimizer = self.config.optimizer or ("adamw" if fine else "sgd")
@@ -69,7 +221,58 @@ class LSTM(NeuralModel):
             "learning_rate": 20.0 if optimizer == "sgd" else 4e-3,
         }
 
-    def build(self, vocabulary_size: int) -> LSTMNetwork:
+    def build(self, vocabulary_size: int) -> RecurrentNetwork:
         config = self.config
-        self.structure = f"LSTM, {config.layers} x {config.hidden}, tied embedding, dropout {config.dropout:g}"
-        return LSTMNetwork(vocabulary_size, config.hidden, config.layers, config.dropout)
+        tied = f"{'tied' if config.tied else 'untied'} embedding"
+        if config.embedding_size:
+            tied += f" of {config.embedding_size}"
+        self.structure = f"{self.title}, {config.layers} x {config.hidden}, {tied}, dropout {config.dropout:g}"
+        return RecurrentNetwork(vocabulary_size, config, self.cell)
+
+
+@dataclass(frozen=True)
+class RNNConfig(RecurrentConfig):
+    """See ``RecurrentConfig``."""
+
+    activation: Literal["tanh", "sigmoid"] = "tanh"
+    """The squashing function: tanh, or sigmoid as Elman and Mikolov have it."""
+
+
+class RNN(_Recurrent):
+    """A simple recurrent network (Elman 1990), as a language model by Mikolov et al. (2010).
+
+    ``h_t = f(W x_t + U h_{t-1} + b)``, f being tanh or sigmoid; x: (B, E), h: (B, H), W: (H, E), U: (H, H). The error
+    fades or explodes over distance with the powers of U, which is why the gated families below exist.
+    """
+
+    kind, title, matrices = "rnn", "RNN", 1
+    Config = RNNConfig
+
+    @property
+    def cell(self) -> Cell:
+        return self.config.activation
+
+
+class GRU(_Recurrent):
+    """Gated recurrent units (Cho et al. 2014): one gate says how much of the past is kept, another what is read of it.
+
+    r, z = sigmoid(W x + U h + b) each; candidate n = tanh(W x + b + r (U h + d)), output ``h = (1 - z) n + z h``;
+    x: (B, E); r, z, n, h: (B, H). The reset gate r stands after the product with U, as in all fast implementations.
+    """
+
+    kind, title, matrices = "gru", "GRU", 3
+    Config = RecurrentConfig
+
+
+class LSTM(_Recurrent):
+    """Long short-term memory (Hochreiter & Schmidhuber 1997): a cell carries history over any distance.
+
+    Gates i, f, o = sigmoid(W x + U h + b), candidate g = tanh(W x + U h + b), cell ``c = f c + i g``, output
+    ``h = o tanh(c)``; x: (B, E); i, f, o, g, c, h: (B, H). By settings it is that of Zaremba et al. (2014: ``tied=no``,
+    ``initial_range``, dropout between the layers) or that of Merity, Keskar & Socher (2018: ``weight_drop``,
+    ``locked=yes``, ``embedding_dropout``, an ``embedding_size`` below ``hidden``, both penalties). Where a paper sums
+    the loss over the events of a step, its rate is to be multiplied, its clip divided by ``sequence_length``.
+    """
+
+    kind, title, matrices = "lstm", "LSTM", 4
+    Config = RecurrentConfig

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from lmbench.corpus.batches import Batch
 from lmbench.models.gpt import GPT, GPTConfig
 from lmbench.models.neural import NeuralModel
-from lmbench.models.recurrent import LSTM, LSTMConfig
+from lmbench.models.recurrent import LSTM, RecurrentConfig
 from lmbench.training.optimizers import build_optimizer
 
 VOCABULARY = 10_000
@@ -87,7 +87,10 @@ def main() -> None:
             f" {700 / reference:10,.0f} tokens/s"
         )
         ours = report(
-            f"lstm {layers} x {hidden}", LSTM(LSTMConfig(hidden=hidden, layers=layers, dropout=0.2)), (20, 35), steps
+            f"lstm {layers} x {hidden}",
+            LSTM(RecurrentConfig(hidden=hidden, layers=layers, dropout=0.2)),
+            (20, 35),
+            steps,
         )
         print(f"{'':<24}{reference / ours:8.2f} times as fast")
     for width in (128, 256):
