@@ -85,7 +85,8 @@ class Dropout(nn.Module):
 class Network(nn.Module, ABC):
     """Embedding, a body, and the softmax over it, tied unless ``output_size`` gives it a matrix of its own.
 
-    ``stateful``: whether state runs on between calls. ``window``: longest input, None if unlimited.
+    ``stateful``: whether state runs on between calls. ``window``: tokens that a prediction can see, None if unlimited;
+    without a state, the longest input as well.
     """
 
     stateful: bool = False
@@ -112,6 +113,11 @@ class Network(nn.Module, ABC):
     def forward(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """int64 (B, T) -> float (B, T, E), E the width of the softmax, and the state after them."""
 
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """Within it, large products are in ``precision`` while training, in float32 otherwise."""
+        low = self.training and self.precision != torch.float32
+        return torch.autocast(device.type, dtype=self.precision if low else torch.bfloat16, enabled=low)
+
     def loss(self, rows: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """int64 (B, L + 1) -> mean loss, nats per event, and the detached state."""
         hidden, state = self(rows[:, :-1], state)
@@ -124,14 +130,23 @@ class Network(nn.Module, ABC):
         """float32 (N, E) -> (N, V), nats."""
         return torch.log_softmax(torch.addmm(self.bias, hidden.float(), self.softmax_weight.t()), dim=1)
 
+    @torch.no_grad()
     def log_probs_of(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """float32 (N, E), int64 (N,) -> float32 (N,): ln p of the targets by the full softmax."""
-        size = _rows_at_once(hidden.device, len(self.bias))
-        blocks = [
-            self.log_softmax(hidden[first : first + size]).gather(1, targets[first : first + size, None])[:, 0]
-            for first in range(0, len(targets), size)
-        ]
-        return torch.cat(blocks) if blocks else hidden.new_zeros(0)
+        """float32 (N, E), int64 (N,) -> float32 (N,): ln p of the targets by the full softmax.
+
+        All blocks share two arrays: were each to allocate its own between results that stay, the C library could
+        reuse none of them, and memory would grow with N after all.
+        """
+        size = min(len(targets), _rows_at_once(hidden.device, len(self.bias)))
+        weight, result = self.softmax_weight.t(), hidden.new_empty(len(targets), dtype=torch.float32)
+        logits, log_probs = result.new_empty(2, size, len(self.bias))
+        for first in range(0, len(targets), size or 1):
+            block, wanted = hidden[first : first + size].float(), targets[first : first + size, None]
+            rows = slice(0, len(wanted))
+            torch.addmm(self.bias, block, weight, out=logits[rows])
+            torch.log_softmax(logits[rows], dim=1, out=log_probs[rows])
+            result[first : first + size] = log_probs[rows].gather(1, wanted)[:, 0]
+        return result
 
 
 def _detached(state: Any) -> Any:
