@@ -31,6 +31,7 @@ MODELS: dict[str, str] = {
     "gru": "lmbench.models.recurrent:GRU",
     "lstm": "lmbench.models.recurrent:LSTM",
     "gpt": "lmbench.models.gpt:GPT",
+    "bert": "lmbench.models.bert:BERT",
 }
 
 

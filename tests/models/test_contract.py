@@ -7,8 +7,10 @@ import pytest
 
 from lmbench.corpus.batches import Batch
 from lmbench.corpus.text import Corpus, Split
+from lmbench.errors import ModelError
 from lmbench.models.base import LanguageModel, Trainable
-from lmbench.models.registry import MODELS, create, load
+from lmbench.models.registry import MODELS, create, family, load
+from lmbench.scoring.metrics import perplexity, pseudo_perplexity
 from lmbench.scoring.scorer import score
 from lmbench.training.budget import Budget
 
@@ -25,8 +27,11 @@ SPECS = {
     "gru": "gru:hidden=16:embedding_size=8:tied=no:batch_size=4:sequence_length=8:device=cpu",
     "lstm": "lstm:hidden=16:batch_size=4:sequence_length=8:device=cpu",
     "gpt": "gpt:width=16:heads=2:layers=2:sequence_length=16:batch_size=4:device=cpu",
+    "bert": "bert:width=16:heads=2:layers=2:sequence_length=16:batch_size=4:device=cpu",
 }
 TRAINED = sorted(SPECS)
+LEFT = [name for name in TRAINED if family(name).reads == "left"]
+BOTH = [name for name in TRAINED if family(name).reads == "both"]
 
 
 def test_every_registered_model_is_tested():
@@ -80,7 +85,7 @@ def test_log_probs_are_negative_where_asked_and_zero_elsewhere(models, name, row
     np.testing.assert_allclose(values[batch.targets], everything[batch.targets], atol=1e-5)
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", LEFT)
 def test_next_log_probs_sum_to_one_and_agree_with_log_probs(models, name, rows):
     model = models[name]
     for row in rows[:6]:
@@ -103,7 +108,7 @@ def test_a_batch_equals_single_rows_whatever_the_order_and_padding(models, name,
         np.testing.assert_allclose(others[: len(row)], alone, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", LEFT)
 def test_the_future_is_not_read(models, name, rows):
     model = models[name]
     row = max(rows, key=len)
@@ -112,6 +117,29 @@ def test_the_future_is_not_read(models, name, rows):
         changed[cut:] = 3
         before, after = (model.log_probs(Batch.of([r]))[0, :cut] for r in (row, changed))
         np.testing.assert_allclose(before, after, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_both_sides_are_read_but_not_the_token_itself(models, name, rows):
+    model = models[name]
+    row = max(rows, key=len)
+    types = range(1, len(model.tokenizer.vocabulary))  # not the boundary, which would make two sentences of it
+    for column in range(1, len(row) - 1):
+        copies = [np.concatenate((row[:column], [token], row[column + 1 :])) for token in types]
+        values = model.log_probs(Batch.of(copies))  # (V - 1, T)
+        # One distribution gives the types their shares; were the token read, each could be given more.
+        assert 0.5 < np.exp(values[:, column]).sum() <= 1 + 1e-5
+        others = np.delete(values[:, 1:], column - 1, axis=1)
+        assert (np.ptp(others, axis=0) > 0).all(), "every other token sees it, to its left and to its right"
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_what_reads_both_sides_has_no_next_token_and_no_perplexity(models, corpus, name):
+    with pytest.raises(ModelError, match="both sides"):
+        models[name].next_log_probs(Batch.of_prefixes([np.array([0, 2])]))
+    scores = score(models[name], corpus)
+    assert perplexity(scores) is None
+    assert pseudo_perplexity(scores) > 1
 
 
 @pytest.mark.parametrize("name", TRAINED)
