@@ -75,9 +75,9 @@ def train(
         )
     directory = prepared(Path(out), resume)
     checkpoints = Checkpoints(directory)
-    text = _streamed(trained, corpus, tokens, line, directory) or open_corpus(corpus, tokens, line)
-    data = text.tokenize(tokenizer)
     try:
+        text = _streamed(trained, corpus, tokens, line, directory) or open_corpus(corpus, tokens, line)
+        data = text.tokenize(tokenizer)
         with Display(trained.kind) as display:
             report = trained.fit(data.train, data.valid, limit, display, checkpoints)
     except KeyboardInterrupt:
@@ -139,9 +139,10 @@ def prepared(directory: Path, resume: bool) -> Path:
 
 def _interrupted(checkpoints: Any, again: str) -> str:
     """What an interrupted training leaves, and how it goes on."""
-    if not _begun(checkpoints.directory):
-        return f"Interrupted before there was anything to keep. Start again: {again}"
-    return f"Interrupted. The state of the training is kept in {checkpoints.directory}. Go on with: {again}"
+    folder = checkpoints.directory
+    if not (_begun(folder) or any((folder / name).is_dir() for name in ("text", "counting"))):
+        return f"Interrupted before there was anything to keep. Start again: {again.removesuffix(' --resume')}"
+    return f"Interrupted. The state of the training is kept in {folder}. Go on with: {again}"
 
 
 def _begun(directory: Path) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lmbench.models.ngram import runs
 from tests.cli.conftest import Call
 
 KILLED = """
@@ -55,6 +56,17 @@ def test_a_killed_training_goes_on(call: Call, corpus_file: Path, options: list[
     assert not counting.exists()
     call("train", "ngram:order=3", "--corpus", corpus_file, "--out", "plain")
     assert Path("limited/ngram.safetensors").read_bytes() == Path("plain/ngram.safetensors").read_bytes()
+
+
+def test_an_interrupted_counting_says_how_it_goes_on(call: Call, options: list[object], monkeypatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "merge", interrupted)
+        result = call(*options)
+    assert "is kept in limited. Go on with: " in f"{result.exception} {result.stderr}"
+    assert call(*options, "--resume").exit_code == 0
 
 
 def test_what_does_not_count_takes_no_memory(call: Call, corpus_file: Path) -> None:
