@@ -30,6 +30,7 @@ MODELS: dict[str, str] = {
     "rnn": "lmbench.models.recurrent:RNN",
     "gru": "lmbench.models.recurrent:GRU",
     "lstm": "lmbench.models.recurrent:LSTM",
+    "mingru": "lmbench.models.mingru:MinGRU",
     "gpt": "lmbench.models.gpt:GPT",
     "bert": "lmbench.models.bert:BERT",
 }

@@ -26,6 +26,7 @@ SPECS = {
     "rnn": "rnn:hidden=16:activation=sigmoid:layers=2:batch_size=4:sequence_length=8:device=cpu",
     "gru": "gru:hidden=16:embedding_size=8:tied=no:batch_size=4:sequence_length=8:device=cpu",
     "lstm": "lstm:hidden=16:batch_size=4:sequence_length=8:device=cpu",
+    "mingru": "mingru:width=16:layers=2:batch_size=4:sequence_length=8:device=cpu",
     "gpt": "gpt:width=16:heads=2:layers=2:sequence_length=16:batch_size=4:device=cpu",
     "bert": "bert:width=16:heads=2:layers=2:sequence_length=16:batch_size=4:device=cpu",
 }
