@@ -9,6 +9,7 @@ its next-token distribution sums to one. Nothing outside ``scoring/scorer.py`` b
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
@@ -107,8 +108,9 @@ def read_model(directory: Path) -> tuple[Tokenizer, dict[str, Any]]:
     """Read ``model.json``: the tokenizer and the rest. Raises ModelError where it is missing or damaged."""
     path = Path(directory) / MODEL_FILE
     try:
-        state = json.loads(path.read_text(encoding="utf-8"))
-        return tokenizer_from_dict(state["tokenizer"]), state
+        stamp = path.stat()
+        tokenizer, state = _parse(path, (stamp.st_mtime_ns, stamp.st_size))
+        return tokenizer, dict(state)
     except FileNotFoundError:
         raise ModelError(
             f"{directory} holds no saved model: there is no {MODEL_FILE} in it. "
@@ -116,3 +118,10 @@ def read_model(directory: Path) -> tuple[Tokenizer, dict[str, Any]]:
         ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path} is not a saved model of lmbench, or it is damaged: {error}.") from None
+
+
+@lru_cache(maxsize=1)
+def _parse(path: Path, stamp: tuple[int, int]) -> tuple[Tokenizer, dict[str, Any]]:
+    """The content of ``path``, which had this time and size: whoever finds the family and then loads it asks twice."""
+    state = json.loads(path.read_text(encoding="utf-8"))
+    return tokenizer_from_dict(state["tokenizer"]), state

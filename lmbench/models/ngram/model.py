@@ -71,7 +71,7 @@ class NGramConfig:
     """Drops n-grams without which the perplexity of the model's own text rises by no more than this share of it, such
     as 1e-8 (Stolcke 1998: relative entropy)."""
     entries: int | None = None
-    """Drops n-grams in the same order until so many are left, those of all orders together."""
+    """Drops n-grams in the same order until at most so many are left, those of all orders together."""
     memory: str | None = None
     """How much memory counting and estimating may take, such as 2G: the text is counted in pieces and everything large
     lies in files beside the model until it is done. The same model comes out. By default all is held in memory."""
