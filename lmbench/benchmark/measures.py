@@ -79,10 +79,10 @@ def headline(result: Result) -> str:
     >>> headline(Result("uniform", None, perplexity=100.0, events=1000))
     'test perplexity 100.00 over 1,000 events'
     """
+    if result.pseudo_perplexity is not None:
+        return f"test pseudo-perplexity {result.pseudo_perplexity:,.2f} (no distribution) over {result.events:,} events"
     name = "perplexity" if result.adaptive_perplexity is None else "adaptive_perplexity"
     value, low, high = (getattr(result, name + end) for end in ("", "_low", "_high"))
-    if value is None:
-        return f"no perplexity (the scores are no distribution) over {result.events:,} events"
     interval = f" ({low:,.2f} to {high:,.2f})" if low is not None and high is not None else ""
     return f"test {name.replace('_', ' ')} {value:,.2f}{interval} over {result.events:,} events"
 

@@ -88,7 +88,7 @@ def score(arguments: tuple[str, ...], per_token: bool, form: str) -> None:
                 written += _written(row, form, per_token, width)
             if written:
                 click.echo("\n".join(written))
-    _summarise({name: total for name, total in totals.items() if models[name].normalized}, lines, bad)
+    _summarise(models, totals, lines, bad)
     if bad:
         raise click.exceptions.Exit(2)
 
@@ -200,8 +200,8 @@ def plain(token: str) -> str:
     return token if token.strip() == token and token else repr(token)
 
 
-def _summarise(totals: dict[str, tuple[float, int]], lines: int, bad: int) -> None:
-    """What it comes to, on standard error."""
+def _summarise(models: dict[str, LanguageModel], totals: dict[str, tuple[float, int]], lines: int, bad: int) -> None:
+    """What it comes to, on standard error. ``totals``: nats and events under each model."""
     from lmbench.cli.kept import note
     from lmbench.cli.tables import written
     from lmbench.scoring.metrics import exp
@@ -210,6 +210,12 @@ def _summarise(totals: dict[str, tuple[float, int]], lines: int, bad: int) -> No
         note("There was no line to score." if not bad else "No line could be scored.")
         return
     figures = "".join(
-        f"; perplexity of {name}: {written(exp(nats / events))}" for name, (nats, events) in totals.items()
+        f"; {_measure(models[name])} of {name}: {written(exp(nats / events))}"
+        for name, (nats, events) in totals.items()
     )
     note(f"{lines} line{'s' * (lines != 1)} scored" + (f", {bad} left out" if bad else "") + figures)
+
+
+def _measure(model: LanguageModel) -> str:
+    """What exp(nats / events) is called."""
+    return "perplexity" if model.normalized and model.reads == "left" else "pseudo-perplexity"

@@ -151,12 +151,13 @@ def _begun(directory: Path) -> bool:
 
 
 def _row(specification: str, model: Any, report: Any, valid: Scores) -> dict[str, Any]:
-    from lmbench.scoring.metrics import adaptive_perplexity, perplexity
+    from lmbench.scoring.metrics import adaptive_perplexity, perplexity, pseudo_perplexity
 
     return {
         "model": specification,
         "valid_perplexity": perplexity(valid),
         "adaptive_valid_perplexity": adaptive_perplexity(valid),
+        "pseudo_valid_perplexity": pseudo_perplexity(valid),
         "parameters": model.parameters,
         "steps": report.steps or None,
         "epochs": report.epochs,

@@ -17,8 +17,8 @@ from lmbench.models.masking import Copies, hide, masked_copies, spread, word_ope
 from lmbench.models.network import _SoftmaxLoss
 from lmbench.models.transformer import Transformer, TransformerConfig, TransformerNetwork
 
-CELLS = 1 << 14
-"""Tokens (copies times their length) that are read at once in scoring."""
+CELLS = {"cpu": 1 << 12, "cuda": 1 << 17, "mps": 1 << 16}
+"""Tokens (copies times their length) that are read at once in scoring: as many as suit the caches, or fill the card."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class BERT(Transformer):
         network = self._fitted().eval()
         ids = torch.from_numpy(batch.ids).to(self.device)
         result = torch.zeros(batch.ids.shape, dtype=torch.float32, device=self.device)
-        for copies in _in_parts(masked_copies(batch, self.opens, network.window or 1)):
+        for copies in _in_parts(masked_copies(batch, self.opens, network.window or 1), CELLS[self.device.type]):
             row, column, start, length, hidden_to = (torch.from_numpy(part).to(self.device) for part in copies)
             columns = start[:, None] + torch.arange(int(length[0]), device=self.device)  # (N, length)
             hidden = (columns >= column[:, None]) & (columns <= hidden_to[:, None])
@@ -137,10 +137,10 @@ class BERT(Transformer):
         )
 
 
-def _in_parts(copies: Copies) -> Iterator[Copies]:
-    """Parts of equal length, so that nothing is padded, of at most ``CELLS`` tokens."""
+def _in_parts(copies: Copies, cells: int) -> Iterator[Copies]:
+    """Parts of equal length, so that nothing is padded, of at most so many ``cells``."""
     edges = [0, *(np.flatnonzero(np.diff(copies.length)) + 1), len(copies.length)]
     for first, last in pairwise(edges):
-        size = max(1, CELLS // int(copies.length[first])) if last else 1
+        size = max(1, cells // int(copies.length[first])) if last else 1
         for begin in range(first, last, size):
             yield Copies(*(part[begin : min(begin + size, last)] for part in copies))

@@ -110,6 +110,12 @@ def notes(results: Sequence[Result]) -> list[str]:
             "An adaptive perplexity is that of a model which learns from the test text while it reads it, as a cache "
             "does: compare it with other adaptive ones only."
         )
+    if any(result.pseudo_perplexity is not None for result in results):
+        found.append(
+            "A pseudo-perplexity is that of scores which are no distribution over texts, because the model reads both "
+            "sides of a word, as bert does, or because they do not sum to one. No perplexity is comparable with it; "
+            "candidates may be ranked by such scores all the same."
+        )
     if any(result.perplexity == math.inf for result in results):
         found.append("A perplexity is infinite (inf) where the model gives some token of the test text probability 0.")
     found += _ties(results)

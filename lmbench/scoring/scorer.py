@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -50,6 +50,7 @@ class Signature:
     seed: int | None
     version: str
     adapts: bool = False
+    reads: Literal["left", "both"] = "left"
 
     @property
     def comparable(self) -> tuple[Any, ...]:
@@ -61,7 +62,7 @@ class Signature:
 
     def __str__(self) -> str:
         seed = "" if self.seed is None else f"|seed:{self.seed}"
-        adapts = "|adapts:yes" if self.adapts else ""
+        adapts = ("|reads:both" if self.reads == "both" else "") + ("|adapts:yes" if self.adapts else "")
         return (
             f"ppl|corpus:{self.corpus}@{self.corpus_sha256[:7]}|split:{self.split}|unit:{self.unit}"
             f"|vocab:{self.vocabulary}@{self.vocabulary_sha256[:4]}|unk:{100 * self.unknown_rate:.1f}%"
@@ -237,6 +238,7 @@ def _signature(
         seed=_seed(model),
         version=__version__,
         adapts=model.adapts,
+        reads=model.reads,
     )
 
 

@@ -160,6 +160,7 @@ def test_what_is_no_distribution_has_no_perplexity(tmp_path: Path, corpus: Corpu
     assert (result.perplexity, result.perplexity_low, result.bits_per_byte, result.valid_perplexity) == (None,) * 4
     assert result.pseudo_perplexity is not None
     assert result.ranking_accuracy is not None
+    assert "test pseudo-perplexity" in (tmp_path / "log.txt").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

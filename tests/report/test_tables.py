@@ -60,6 +60,11 @@ def test_what_learns_from_the_text_stands_below_in_columns_of_its_own() -> None:
     assert not any("learns from the test text" in note for note in notes(RESULTS))
 
 
+def test_a_pseudo_perplexity_is_explained() -> None:
+    assert any("pseudo-perplexity" in note for note in notes(RESULTS))
+    assert not any("pseudo-perplexity" in note for note in notes(RESULTS[:2]))
+
+
 def test_what_was_measured_before_a_failure_is_shown() -> None:
     (group,) = groups([made("gpt", 5.0, status="failed", reason="MemoryError: in ranking"), made("lstm", 6.0)])
     assert [result.model for result in group.results] == ["gpt", "lstm"]
