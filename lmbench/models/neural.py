@@ -266,7 +266,9 @@ class NeuralModel(Trainable):
         """float32 (B, V), nats: the distribution after each row's last token."""
         network = self._fitted().eval()
         rows = [row[:length] for row, length in zip(prefixes.ids, prefixes.lengths, strict=True)]
-        if network.window is not None:  # the window in which log_probs would predict the next token
+        if network.window is not None and network.stateful:
+            rows = [row[-network.window :] for row in rows]
+        elif network.window is not None:  # the window in which log_probs would predict the next token
             overlap, stride = _overlap(network.window)
             rows = [row[max(0, (len(row) - 1 - overlap) // stride) * stride :] for row in rows]
         batch = Batch.of_prefixes(rows)

@@ -27,6 +27,8 @@ MODELS: dict[str, str] = {
     "skip": "lmbench.models.skip:Skip",
     "infinigram": "lmbench.models.infinigram.model:Infinigram",
     "kenlm": "lmbench.models.kenlm:KenLM",
+    "ffnn": "lmbench.models.feedforward:FeedForward",
+    "cnn": "lmbench.models.convolution:Convolution",
     "rnn": "lmbench.models.recurrent:RNN",
     "gru": "lmbench.models.recurrent:GRU",
     "lstm": "lmbench.models.recurrent:LSTM",

@@ -23,6 +23,8 @@ SPECS = {
     "infinigram": "infinigram",
     "cache": "cache:order=3",
     "mixture": "mixture:buckets=confidence+ngram:order=2+cache:order=2:half_life=20+uniform",
+    "ffnn": "ffnn:order=4:width=16:layers=2:batch_size=4:sequence_length=8:device=cpu",
+    "cnn": "cnn:width=16:layers=3:kernel=2:dilation=2:batch_size=4:sequence_length=8:device=cpu",
     "rnn": "rnn:hidden=16:activation=sigmoid:layers=2:batch_size=4:sequence_length=8:device=cpu",
     "gru": "gru:hidden=16:embedding_size=8:tied=no:batch_size=4:sequence_length=8:device=cpu",
     "lstm": "lstm:hidden=16:batch_size=4:sequence_length=8:device=cpu",
@@ -172,7 +174,7 @@ def test_every_event_is_scored_once_whatever_the_policy_and_batch_size(models, c
         np.testing.assert_allclose(result.token_nats, scores[0].token_nats, atol=2e-5)
 
 
-@pytest.mark.parametrize("name", ["lstm", "gpt"])
+@pytest.mark.parametrize("name", ["ffnn", "cnn", "lstm", "gpt"])
 def test_a_row_longer_than_any_window_is_scored_whole(models, name):
     random = np.random.default_rng(3)
     row = np.concatenate(([0], random.integers(1, 8, 1500), [0]))
@@ -201,7 +203,7 @@ def test_a_uniform_model_has_perplexity_exactly_v(models, corpus):
     )
 
 
-@pytest.mark.parametrize("name", ["ngram", "lstm", "gpt"])
+@pytest.mark.parametrize("name", ["ngram", "ffnn", "cnn", "lstm", "gpt"])
 def test_learning_beats_guessing(models, corpus, name):
     nats = {n: score(models[n], corpus).nats.sum() for n in (name, "uniform")}
     assert nats[name] < nats["uniform"]
