@@ -11,7 +11,7 @@ import dataclasses
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lmbench.errors import UsageError, unknown_name
@@ -44,6 +44,22 @@ def parts(text: str) -> list[str]:
     ['ngram:order=3', 'lstm:learning_rate=1e+1']
     """
     return re.split(r"\+(?=\s*[A-Za-z_])", text)
+
+
+def named(models: Sequence[str]) -> list[tuple[str, str]]:
+    """Name and specification of each model of a list: ``kn5=ngram:order=5`` is called kn5, any other what it is.
+
+    A part of a mixture may be called by such a name.
+
+    >>> named(["kn5=ngram:order=5", "cache", "both=kn5+cache"])
+    [('kn5', 'ngram:order=5'), ('cache', 'cache'), ('both', 'ngram:order=5+cache')]
+    """
+    known: dict[str, str] = {}
+    for text in models:
+        match = re.fullmatch(r"([^:+=]+)=(.+)", text.strip())
+        name, written = (match[1].strip(), match[2].strip()) if match else (text, text)
+        known[name] = "+".join(known.get(part.strip(), part) for part in parts(written))
+    return list(known.items())
 
 
 def split(text: str) -> list[str]:

@@ -29,15 +29,19 @@ LONGEST_NAME = 120
 
 @dataclass(frozen=True)
 class Job:
-    """One model with one seed, None where it draws no random numbers. ``folder``: under models/ and scores/."""
+    """One model with one seed, None where it draws no random numbers. ``folder``: under models/ and scores/.
 
+    ``name``: what tables call it, ``spec`` itself unless the recipe gave it a name.
+    """
+
+    name: str
     spec: str
     seed: int | None
     folder: str
 
     @property
     def key(self) -> Key:
-        return (self.spec, self.seed)
+        return (self.name, self.seed)
 
     @property
     def mixed(self) -> bool:
@@ -123,7 +127,7 @@ def make_plan(recipe: Recipe, corpus: Corpus | None, check: Callable[[Recipe], N
     _check_candidates(given or (), data.tokenizer, recipe)
     source, notes = _source(data)
     if source is not None:
-        jobs = [Job(SOURCE, None, SOURCE), *jobs]
+        jobs = [Job(SOURCE, SOURCE, None, SOURCE), *jobs]
     plan = Plan(recipe, tuple(jobs), data, sets, order, origin, source, notes)
     _ = plan.facts  # encodes every split, so that text that cannot be encoded is found now
     return plan
@@ -204,12 +208,13 @@ def _jobs(recipe: Recipe) -> list[Job]:
     """
     jobs: list[Job] = []
     for seed in recipe.all_seeds:
-        for spec in recipe.models:
+        for called, spec in recipe.named:
             seeded = _draws(spec)
             if not seeded and seed != recipe.seed:
                 continue
-            name = _slug(spec) + (f".seed{seed}" if seeded and recipe.seeds > 1 else "")
-            jobs.append(Job(spec, seed if seeded else None, _unique(name, [SOURCE, *(job.folder for job in jobs)])))
+            name = _slug(called) + (f".seed{seed}" if seeded and recipe.seeds > 1 else "")
+            folder = _unique(name, [SOURCE, *(job.folder for job in jobs)])
+            jobs.append(Job(called, spec, seed if seeded else None, folder))
             if seed == recipe.seed:
                 jobs[-1].create(recipe.device)
     return sorted(jobs, key=lambda job: job.mixed)

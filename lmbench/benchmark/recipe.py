@@ -147,6 +147,11 @@ class Recipe:
                 noun = "a whole number" if kind is int else "a text"
                 raise UsageError(f"{field.name} must be {noun}, not {value!r}.")
 
+    @property
+    def named(self) -> list[tuple[str, str]]:
+        """Name and specification of each model, the same where it was given no name of its own."""
+        return specification.named(self.models)
+
     def _check_models(self) -> None:
         if not self.models:
             raise UsageError("No model is named. Give at least one, for example --models ngram,lstm,gpt.")
@@ -154,12 +159,18 @@ class Recipe:
         for model in self.models:
             if not isinstance(model, str):
                 raise UsageError(f"models must be texts such as 'lstm:hidden=256', not {model!r}.")
-            for part in specification.parts(model):
-                name, _ = specification.parse(part)
-                if name not in known:
-                    raise unknown_name("model", name, known)
             if self.models.count(model) > 1:
                 raise UsageError(
                     f"The model '{model}' is named twice. To train it several times, ask for more seeds (--seeds 3); "
                     "to compare settings, give each its own (ngram:order=3,ngram:order=5)."
                 )
+        names = self.named
+        if len(names) < len(self.models):
+            raise UsageError("Two models have the same name before their =: a table could not tell them apart.")
+        for name, model in names:
+            if name != model and name in known:
+                raise UsageError(f"'{name}={model}' gives a model the name of a family. Choose another name for it.")
+            for part in specification.parts(model):
+                family, _ = specification.parse(part)
+                if family not in known:
+                    raise unknown_name("model", family, known)

@@ -124,7 +124,7 @@ class _Run:
 
     def _one(self, job: Job) -> Result:
         """Train, score and rank one model. What it reached before it failed is kept."""
-        result = Result(job.spec, job.seed, folder=job.folder)
+        result = Result(job.name, job.seed, folder=job.folder)
         self.journal.begin(result.label)
         try:
             with PeakMemory() as peak:

@@ -92,7 +92,7 @@ def _folder(recipe: Recipe, out: str | None, resume: bool) -> Path:
         return _last_run(recipe)
     from lmbench import specification
 
-    families = [[specification.parse(part)[0] for part in specification.parts(model)] for model in recipe.models]
+    families = [[specification.parse(part)[0] for part in specification.parts(model)] for _, model in recipe.named]
     names = dict.fromkeys("+".join(parts) for parts in families)
     name = "-".join([time.strftime("%Y-%m-%d"), Path(recipe.corpus).stem, *names])[:80]
     number = 1

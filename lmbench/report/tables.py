@@ -8,6 +8,7 @@ generated corpus, which nobody can beat, stands above all; what failed stands be
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,7 @@ def failures(results: Sequence[Result]) -> list[Result]:
 
 def notes(results: Sequence[Result]) -> list[str]:
     """What a reader of the table must know, one sentence or two each."""
-    found: list[str] = []
+    found = _names(results)
     if len(groups(results)) > 1:
         found.append(
             "The models stand in several tables because they do not predict the same events (text, split, tokens or "
@@ -202,6 +203,18 @@ def write_tables(path: str | Path) -> list[Path]:
     for name, text in texts.items():
         folder.write_text(name, text)
     return [folder.path / name for name in texts]
+
+
+def _names(results: Sequence[Result]) -> list[str]:
+    """What the models are that were given a name of their own."""
+
+    def family(text: str) -> str:
+        return re.split(r"[:+]", text)[0]
+
+    named = {
+        r.model: r.specification for r in results if r.specification and family(r.model) != family(r.specification)
+    }
+    return [f"{name} is {specification}." for name, specification in named.items()]
 
 
 def _ties(results: Sequence[Result]) -> list[str]:

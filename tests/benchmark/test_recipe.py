@@ -97,3 +97,22 @@ def test_a_long_specification_has_a_folder_of_its_own() -> None:
     assert len(names) == 4
     assert all(len(name.encode()) <= plan.LONGEST_NAME for name in names)
     assert plan._slug("lstm:hidden=8") == "lstm-hidden=8"
+
+
+def test_models_may_have_names() -> None:
+    recipe = Recipe(models=("kn3=ngram:order=3", "uniform", "both=kn3+uniform"))  # type: ignore[arg-type]
+    assert recipe.named == [("kn3", "ngram:order=3"), ("uniform", "uniform"), ("both", "ngram:order=3+uniform")]
+
+
+@pytest.mark.parametrize(
+    ("models", "said"),
+    [
+        (("a=ngram", "a=uniform"), "same name"),
+        (("lstm=ngram",), "name of a family"),
+        (("a=ngrm",), "Did you mean"),
+        (("a=", "ngram"), "a="),
+    ],
+)
+def test_names_that_would_mislead_are_refused(models: tuple[str, ...], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        Recipe(models=models)

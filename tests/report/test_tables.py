@@ -161,3 +161,12 @@ def test_numbers_beyond_all_bounds_survive(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="not the folder of a run"):
         write_tables(tmp_path)
+
+
+def test_a_model_with_a_name_is_explained() -> None:
+    named, plain = (
+        made("kn3", 9.0, specification="ngram:order=3"),
+        made("ngram:order=2", 9.5, specification="ngram:order=2"),
+    )
+    assert "kn3 is ngram:order=3." in notes([named, plain])
+    assert not any("order=2" in note for note in notes([named, plain]))
