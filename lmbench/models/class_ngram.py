@@ -14,12 +14,13 @@ import numpy as np
 from lmbench.compiled import in_threads
 from lmbench.corpus.batches import Batch, Tokens
 from lmbench.errors import ModelError, UsageError
+from lmbench.models.arrays import map_arrays, write_arrays
 from lmbench.models.base import Trainable, read_model, write_model
 from lmbench.models.clusters import exchange
 from lmbench.models.factored import CLASSES, WORDS, Factor, Trie, estimate, histories, open_ends_of, rows_of
 from lmbench.models.interpolation import fit_weights
 from lmbench.training.budget import Budget, FitReport, Progress, Silent
-from lmbench.training.checkpoints import Checkpoints, atomic
+from lmbench.training.checkpoints import Checkpoints
 
 ARRAYS_FILE = "class-ngram.safetensors"
 CHUNK = 1 << 16
@@ -225,29 +226,23 @@ class ClassNGram(Trainable):
 
     def save(self, directory: Path) -> None:
         """Write ``model.json`` and the classes and tries, ``class-ngram.safetensors``."""
-        from safetensors.numpy import save_file
-
         directory = Path(directory)
         arrays = {"word_class": self.word_class, "class_weights": self.class_weights, "word_weights": self.word_weights}
         for part, tries in (("class", self.class_tries), ("word", self.word_tries)):
             for number, trie in enumerate(tries):
                 arrays.update(trie.to_arrays(f"{part}.{number}"))
         directory.mkdir(parents=True, exist_ok=True)
-        with atomic(directory / ARRAYS_FILE) as temporary:
-            save_file(arrays, str(temporary))
+        write_arrays(directory / ARRAYS_FILE, arrays)
         write_model(directory, self, {"config": asdict(self.config)})
 
     @classmethod
     def load(cls, directory: Path) -> Self:
         """Read what ``save`` wrote. Raises ModelError where a file is missing or damaged."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
         directory = Path(directory)
         tokenizer, state = read_model(directory)
         path, size = directory / ARRAYS_FILE, len(tokenizer.vocabulary)
         try:
-            model, arrays = cls(ClassNGramConfig(**state["config"])), load_file(path)
+            model, arrays = cls(ClassNGramConfig(**state["config"])), map_arrays(path)
             model.tokenizer, model.word_class = tokenizer, arrays["word_class"]
             model.class_weights, model.word_weights = arrays["class_weights"], arrays["word_weights"]
             classes = int(model.word_class.max()) + 1
@@ -259,7 +254,7 @@ class ClassNGram(Trainable):
                 if weights.dtype != np.float64 or weights.shape != (len(tries),):
                     raise ValueError("the weights are not those of the histories")
             return model
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        except (OSError, KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{path} cannot be read ({error}). Train the model again.") from None
 
 

@@ -12,10 +12,11 @@ import numpy as np
 
 from lmbench.corpus.batches import Batch, Tokens
 from lmbench.errors import ModelError, UsageError
+from lmbench.models.arrays import map_arrays, write_arrays
 from lmbench.models.base import Trainable, read_model, write_model
 from lmbench.models.factored import WORDS, Factor, Trie, estimate, histories, open_ends_of, rows_of
 from lmbench.training.budget import Budget, FitReport, Progress, Silent
-from lmbench.training.checkpoints import Checkpoints, atomic
+from lmbench.training.checkpoints import Checkpoints
 
 ARRAYS_FILE = "skip.safetensors"
 
@@ -118,26 +119,20 @@ class Skip(Trainable):
 
     def save(self, directory: Path) -> None:
         """Write ``model.json`` and the trie, ``skip.safetensors``."""
-        from safetensors.numpy import save_file
-
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        with atomic(directory / ARRAYS_FILE) as temporary:
-            save_file(self.trie.to_arrays("trie"), str(temporary))
+        write_arrays(directory / ARRAYS_FILE, self.trie.to_arrays("trie"))
         write_model(directory, self, {"config": asdict(self.config)})
 
     @classmethod
     def load(cls, directory: Path) -> Self:
         """Read what ``save`` wrote. Raises ModelError where a file is missing or damaged."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
         directory = Path(directory)
         tokenizer, state = read_model(directory)
         path = directory / ARRAYS_FILE
         try:
             model = cls(SkipConfig(**state["config"]))
-            model.tokenizer, model.trie = tokenizer, Trie.of_arrays(load_file(path), "trie", len(tokenizer.vocabulary))
+            model.tokenizer, model.trie = tokenizer, Trie.of_arrays(map_arrays(path), "trie", len(tokenizer.vocabulary))
             return model
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        except (OSError, KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{path} cannot be read ({error}). Train the model again.") from None

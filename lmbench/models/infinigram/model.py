@@ -11,12 +11,13 @@ import numpy as np
 
 from lmbench.corpus.batches import Batch, Tokens
 from lmbench.errors import ModelError, UsageError
+from lmbench.models.arrays import map_arrays, write_arrays
 from lmbench.models.base import Trainable, read_model, write_model
 from lmbench.models.infinigram.smoothing import Discounts, learn_discounts, shares
 from lmbench.models.infinigram.table import Table, estimate, history_lengths
 from lmbench.models.infinigram.tree import UNLIMITED, context_tree
 from lmbench.training.budget import Budget, FitReport, Progress, Silent
-from lmbench.training.checkpoints import Checkpoints, atomic
+from lmbench.training.checkpoints import Checkpoints
 
 ARRAYS_FILE = "infinigram.safetensors"
 
@@ -122,34 +123,28 @@ class Infinigram(Trainable):
 
     def save(self, directory: Path) -> None:
         """Write ``model.json`` and ``infinigram.safetensors``: text and discounts, from which all follows."""
-        from safetensors.numpy import save_file
-
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         arrays = {"text": self.table.tree.text, "node": self.discounts.node, "leaf": self.discounts.leaf}
-        with atomic(directory / ARRAYS_FILE) as temporary:
-            save_file(arrays, str(temporary))
+        write_arrays(directory / ARRAYS_FILE, arrays)
         write_model(directory, self, {"config": asdict(self.config)})
 
     @classmethod
     def load(cls, directory: Path) -> Self:
         """Read what ``save`` wrote and build the tree anew. Raises ModelError where a file is missing or damaged."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
         directory = Path(directory)
         tokenizer, state = read_model(directory)
         path, size = directory / ARRAYS_FILE, len(tokenizer.vocabulary)
         try:
             model = cls(InfinigramConfig(**state["config"]))
-            arrays = load_file(path)
+            arrays = map_arrays(path)
             text, model.discounts = arrays["text"], Discounts(arrays["node"].copy(), arrays["leaf"].copy())  # writable
             model.discounts.check()
             if text.dtype != np.int32 or text.ndim != 1 or not len(text) or text[-1] != 0:
                 raise ValueError("its text does not begin with a boundary")
             if text.min() < 0 or text.max() >= size:
                 raise ValueError("its text holds tokens that are not in the vocabulary")
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        except (OSError, KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{path} cannot be read ({error}). Train the model again.") from None
         model.tokenizer = tokenizer
         reach = UNLIMITED if model.max_context is None else model.max_context

@@ -1,30 +1,13 @@
-"""``Table`` <-> one file that is mapped into memory: it opens in milliseconds whatever its size.
-
-The file is safetensors, a header of names, types and offsets before the bare arrays, so that any reader of that format
-can look inside. Arrays are not read when it is opened but when look-up touches them, and processes share them.
-"""
+"""``Table`` <-> one file, mapped into memory when it is opened."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
+from lmbench.models.arrays import map_arrays, write_arrays
 from lmbench.models.ngram.table import Grams, Table
-from lmbench.training.checkpoints import atomic
 
-TYPES: dict[str, np.dtype] = {
-    "I32": np.dtype("<i4"),
-    "I64": np.dtype("<i8"),
-    "F32": np.dtype("<f4"),
-    "F64": np.dtype("<f8"),
-}
 NAMES = ("begins", "words", "log_probs", "log_backoffs")
-LONGEST_HEADER = 1 << 20
-BLOCK = 1 << 20
-"""Numbers that are written at a time."""
 
 
 def save_table(path: Path, table: Table) -> None:
@@ -44,50 +27,3 @@ def load_table(path: Path, vocabulary_size: int) -> Table:
     table = Table(tuple(orders), vocabulary_size)
     table.check()
     return table
-
-
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write ``arrays``, flat and of one of ``TYPES``, as safetensors, whole or not at all.
-
-    Block by block, for the library would first copy all of them. Larger items come first, which keeps them aligned.
-    """
-    names = {kind: name for name, kind in TYPES.items()}
-    ordered = sorted(arrays.items(), key=lambda item: -item[1].itemsize)
-    header, end = {}, 0
-    for name, array in ordered:
-        begin, end = end, end + array.nbytes
-        header[name] = {"dtype": names[array.dtype], "shape": list(array.shape), "data_offsets": [begin, end]}
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with atomic(path) as temporary, open(temporary, "wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for _, array in ordered:
-            for first in range(0, len(array), BLOCK):
-                file.write(np.ascontiguousarray(array[first : first + BLOCK]).data)
-
-
-def map_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file, mapped copy-on-write: what is changed in them stays in this process.
-
-    Raises OSError where the file cannot be read and ValueError where its header and its length do not agree.
-    """
-    size = Path(path).stat().st_size
-    with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if not 0 < length <= min(size - 8, LONGEST_HEADER):
-            raise ValueError(f"a header of {length:,} bytes in a file of {size:,}")
-        header = json.loads(file.read(length))
-    content = np.memmap(path, np.uint8, mode="c") if size > 8 + length else np.empty(8 + length, np.uint8)
-    arrays = {}
-    for name, entry in header.items():
-        if name == "__metadata__":
-            continue
-        shape, (begin, end) = entry["shape"], entry["data_offsets"]
-        kind = TYPES[entry["dtype"]]
-        whole = kind is not None and end - begin == int(np.prod(shape)) * kind.itemsize
-        if not whole or not 0 <= begin <= end <= size - 8 - length:
-            raise ValueError(
-                f"{name} of {entry['dtype']} {shape} cannot lie at {begin:,} to {end:,} of its {size:,} bytes"
-            )
-        arrays[name] = np.asarray(content[8 + length + begin : 8 + length + end]).view(kind).reshape(shape)
-    return arrays
