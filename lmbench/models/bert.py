@@ -56,11 +56,12 @@ class BERTNetwork(TransformerNetwork):
         self.mask = nn.Parameter(torch.randn(width) * width**-0.5)
         self.register_buffer("opens", torch.from_numpy(opens), persistent=False)
 
-    def forward(self, ids: Tensor, visible: Tensor | None = None) -> tuple[Tensor, None]:
-        """int64 (B, T), V where a token is hidden -> float (B, T, E). ``visible``: bool (B, T, T), None for all."""
+    def forward(self, ids: Tensor, visible: Tensor | None = None, asked: Tensor | None = None) -> tuple[Tensor, None]:
+        """int64 (B, T), V where a token is hidden -> float (B, T, E). ``visible``: bool (B, T, T), None for all;
+        ``asked``: int64 (B,), the one place of each row whose state is wanted: then (B, 1, E)."""
         size = len(self.bias)
         embedded = self.embedding(ids.clamp(max=size - 1))  # (B, T, E)
-        return self.transform(torch.where((ids == size)[:, :, None], self.mask, embedded), visible), None
+        return self.transform(torch.where((ids == size)[:, :, None], self.mask, embedded), visible, asked), None
 
     def loss(self, rows: Tensor, state: Any = None) -> tuple[Tensor, None]:
         """int64 (B, L + 1) -> mean loss over what is hidden of the rows, nats. A token sees its own sentence only."""
@@ -100,7 +101,8 @@ class BERT(Transformer):
     normalized = False
 
     def usual(self, fine: bool, width: int, passes: float) -> dict[str, Any]:
-        return {**super().usual(fine, width, passes), "sequence_length": 128, "masked": 0.15 if fine else 0.3}
+        own = {"batch_size": 8, "sequence_length": 128, "masked": 0.15 if fine else 0.4}
+        return {**super().usual(fine, width, passes), **own}
 
     def build(self, vocabulary_size: int) -> BERTNetwork:
         config = self.config
@@ -123,9 +125,9 @@ class BERT(Transformer):
             row, column, start, length, hidden_to = (torch.from_numpy(part).to(self.device) for part in copies)
             columns = start[:, None] + torch.arange(int(length[0]), device=self.device)  # (N, length)
             hidden = (columns >= column[:, None]) & (columns <= hidden_to[:, None])
-            states, _ = network(ids[row[:, None], columns].masked_fill(hidden, len(network.bias)))
-            asked = states[torch.arange(len(row), device=self.device), column - start]  # (N, E)
-            result[row, column] = network.log_probs_of(asked, ids[row, column])
+            seen = ids[row[:, None], columns].masked_fill(hidden, len(network.bias))
+            states, _ = network(seen, asked=column - start)  # (N, 1, E)
+            result[row, column] = network.log_probs_of(states[:, 0], ids[row, column])
         return result.cpu().numpy()
 
     def next_log_probs(self, prefixes: Batch) -> np.ndarray:

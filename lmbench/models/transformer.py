@@ -58,14 +58,20 @@ class Block(nn.Module):
         for linear in (self.mix, self.narrow):  # each branch begins small: the sum over 2 x layers stays near 1
             nn.init.normal_(linear.weight, std=(2 * layers * linear.in_features) ** -0.5)
 
-    def forward(self, x: Tensor, cosine: Tensor, sine: Tensor, visible: Tensor | None = None) -> Tensor:
-        """(B, T, width) -> the same. ``visible``: bool (B, T, T), which key each query may see; None for all."""
+    def forward(
+        self, x: Tensor, cosine: Tensor, sine: Tensor, visible: Tensor | None = None, asked: Tensor | None = None
+    ) -> Tensor:
+        """(B, T, width) -> the same. ``visible``: bool (B, T, T), which key each query may see; None for all.
+        ``asked``: int64 (B,), the one place of each row that goes on: then (B, 1, width)."""
         batch, length, width = x.shape
         joined = self.query_key_value(self.norm_attend(x)).view(batch, length, 3, self.heads, width // self.heads)
         query, key, value = joined.permute(2, 0, 3, 1, 4)  # (B, heads, T, width / heads) each
         query, key = _rotate(query, cosine, sine), _rotate(key, cosine, sine)
+        if asked is not None:
+            place = torch.arange(batch, device=x.device), asked
+            x, query = x[place][:, None], query.transpose(1, 2)[place][:, :, None]
         seen = _attend(query, key, value, self.causal, visible)
-        x = x + self.drop(self.mix(seen.transpose(1, 2).reshape(batch, length, width)))
+        x = x + self.drop(self.mix(seen.transpose(1, 2).reshape(x.shape)))
         return x + self.drop(self.narrow(F.relu(self.widen(self.norm_feed(x))).square()))
 
 
@@ -115,16 +121,20 @@ class TransformerNetwork(Network):
         self.register_buffer("cosine", angles.cos(), persistent=False)
         self.register_buffer("sine", angles.sin(), persistent=False)
 
-    def transform(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
-        """Embedded tokens (B, T, width) -> hidden states (B, T, width). ``visible``: see ``Block``."""
+    def transform(self, x: Tensor, visible: Tensor | None = None, asked: Tensor | None = None) -> Tensor:
+        """Embedded tokens (B, T, width) -> hidden states (B, T, width), or (B, 1, width) of the place ``asked`` for.
+
+        ``visible``, ``asked``: see ``Block``.
+        """
         low = self.training and self.precision != torch.float32
         x = self.drop(F.rms_norm(x, x.shape[2:]))
         with torch.autocast(x.device.type, dtype=self.precision if low else torch.bfloat16, enabled=low):
             cosine, sine = self.cosine[: x.shape[1]], self.sine[: x.shape[1]]
             if low:
                 cosine, sine = cosine.to(self.precision), sine.to(self.precision)
-            for block in self.blocks:
+            for block in self.blocks[:-1]:
                 x = block(x, cosine, sine, visible)
+            x = self.blocks[-1](x, cosine, sine, visible, asked)  # what is not asked for need not pass the last
         return self.norm(x)
 
 
