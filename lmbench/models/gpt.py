@@ -21,7 +21,7 @@ class GPTNetwork(TransformerNetwork):
 
     def __init__(self, vocabulary_size: int, width: int, heads: int, layers: int, window: int, dropout: float) -> None:
         super().__init__(vocabulary_size, width, heads, layers, window, dropout, causal=True)
-        self.window = window
+        self.window, self.overlap = window, window // 2
 
     def forward(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         return self.transform(self.embedding(ids)), None

@@ -28,12 +28,19 @@ class _SoftmaxLoss(torch.autograd.Function):
     """Mean cross-entropy of a linear softmax layer, with its gradient, block by block.
 
     With p = softmax(h W' + b): dL/dlogits = (p - onehot) / N. Each block of logits becomes probabilities,
-    is multiplied out and forgotten, so (N, V) need never exist; the one-hot part is a look-up.
+    is multiplied out and forgotten, so (N, V) need never exist; the one-hot part is a look-up. With label smoothing
+    e (Szegedy et al. 2016) the target is (1 - e) onehot + e / V, the loss -(1 - e) ln p(target) - (e / V) sum ln p.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, precision: torch.dtype
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        targets: Tensor,
+        precision: torch.dtype,
+        smoothing: float = 0.0,
     ) -> Tensor:
         w, b, h = weight.to(precision), bias.to(precision), hidden.to(precision)
         grad_hidden, grad_weight, grad_bias = torch.empty_like(h), torch.zeros_like(weight), torch.zeros_like(bias)
@@ -41,13 +48,21 @@ class _SoftmaxLoss(torch.autograd.Function):
         size = _rows_at_once(hidden.device, len(weight))
         for first in range(0, len(targets), size):
             block, wanted = h[first : first + size], targets[first : first + size]
-            p = torch.softmax(nn.functional.linear(block, w, b), dim=1)
-            loss -= p.gather(1, wanted[:, None]).float().clamp_min(1e-30).log().sum()
-            grad_hidden[first : first + size] = p @ w - w[wanted]
+            logits = nn.functional.linear(block, w, b)
+            p = torch.softmax(logits, dim=1)
+            loss -= (1 - smoothing) * p.gather(1, wanted[:, None]).float().clamp_min(1e-30).log().sum()
+            if smoothing:  # mean ln p = mean logit - ln of the sum of exponentials
+                loss -= smoothing * (logits.float().mean(1) - logits.float().logsumexp(1)).sum()
+            del logits
+            grad_hidden[first : first + size] = p @ w - (1 - smoothing) * w[wanted]
             grad_weight += p.t() @ block
             grad_bias += p.sum(0)
-        grad_weight.index_add_(0, targets, hidden, alpha=-1)
-        grad_bias -= torch.bincount(targets, minlength=len(bias))
+        grad_weight.index_add_(0, targets, hidden.to(grad_weight.dtype), alpha=smoothing - 1)
+        grad_bias -= (1 - smoothing) * torch.bincount(targets, minlength=len(bias))
+        if smoothing:
+            grad_hidden -= smoothing * w.mean(0)
+            grad_weight -= smoothing / len(bias) * hidden.sum(0)
+            grad_bias -= smoothing * len(targets) / len(bias)
         ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
         ctx.dtype = hidden.dtype
         return loss / len(targets)
@@ -56,7 +71,7 @@ class _SoftmaxLoss(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, bias = ctx.saved_tensors
         scale = gradients[0] / len(hidden)
-        return hidden.to(ctx.dtype) * scale, weight * scale, bias * scale, None, None
+        return hidden.to(ctx.dtype) * scale, weight * scale, bias * scale, None, None, None
 
 
 class Dropout(nn.Module):
@@ -86,11 +101,14 @@ class Network(nn.Module, ABC):
     """Embedding, a body, and the softmax over it, tied unless ``output_size`` gives it a matrix of its own.
 
     ``stateful``: whether state runs on between calls. ``window``: tokens that a prediction can see, None if unlimited;
-    without a state, the longest input as well.
+    without a state, the longest input as well. ``overlap``: tokens that such windows share where text is scored.
+    ``label_smoothing``: share of the target, in training, that is spread over all types.
     """
 
     stateful: bool = False
     window: int | None = None
+    overlap: int = 0
+    label_smoothing: float = 0.0
 
     def __init__(
         self, vocabulary_size: int, embedding_size: int, precision: torch.dtype, output_size: int | None = None
@@ -124,7 +142,13 @@ class Network(nn.Module, ABC):
         flat, targets = hidden.flatten(0, 1), rows[:, 1:].flatten()
         if not torch.is_grad_enabled():  # validation: the full softmax, as in scoring
             return -self.log_probs_of(flat, targets).mean(), _detached(state)
-        return _SoftmaxLoss.apply(flat, self.softmax_weight, self.bias, targets, self.precision), _detached(state)
+        how = self.precision, self.label_smoothing
+        return _SoftmaxLoss.apply(flat, self.softmax_weight, self.bias, targets, *how), _detached(state)
+
+    def loss_after(self, rows: Tensor, seen: int) -> Tensor:
+        """int64 (B, L + 1) -> mean loss, nats, of all but the first ``seen`` events of each row; no gradient."""
+        hidden, _ = self(rows[:, :-1])
+        return -self.log_probs_of(hidden[:, seen:].flatten(0, 1), rows[:, 1 + seen :].flatten()).mean()
 
     def log_softmax(self, hidden: Tensor) -> Tensor:
         """float32 (N, E) -> (N, V), nats."""

@@ -21,8 +21,9 @@ from lmbench.training import loop
 from lmbench.training.budget import Budget, FitReport, Progress, Silent
 from lmbench.training.checkpoints import Checkpoints, atomic
 from lmbench.training.devices import resolve_device, resolve_precision
-from lmbench.training.loop import Plan, enough_memory
+from lmbench.training.loop import enough_memory
 from lmbench.training.optimizers import OptimizerName, ScheduleName
+from lmbench.training.plan import Plan
 
 WEIGHTS_FILE = "weights.safetensors"
 
@@ -38,17 +39,25 @@ class NetworkConfig:
     sequence_length: int | None = None
     """Events of each row in a step."""
     optimizer: OptimizerName | None = None
-    """sgd or adamw."""
+    """sgd, adamw, asgd (sgd whose weights are averaged once validation stalls; with schedule=constant), or muon
+    (orthogonal updates of hidden matrices, adamw for all else)."""
     learning_rate: float | None = None
     """Highest rate of the schedule."""
     schedule: ScheduleName = "linear"
-    """How the rate falls until the budget ends."""
+    """How the rate falls until the budget ends: linear, cosine, constant, warmup-stable-decay (constant, then to 0 in
+    the last fifth), or halving (by half whenever a validation is no better than the best)."""
     warmup: float = 0.02
     """Share of the budget in which the rate first rises."""
     weight_decay: float = 0.0
     """Decay of matrices: decoupled under adamw, plain L2 under sgd."""
     clip: float = 0.25
     """Largest norm of the gradient; 0 for no limit."""
+    label_smoothing: float = 0.0
+    """Share of each training target that is spread over the whole vocabulary."""
+    average_decay: float = 0.0
+    """Decay, at each step, of a moving average of the weights, which is kept in their place; 0 for none."""
+    accumulation: int = 1
+    """Parts in which the rows of a step are read, one after the other, to save memory."""
     seed: int = 1
     """Seed of the first weights, of the order of the text and of dropout."""
     device: str = "auto"
@@ -60,14 +69,24 @@ class NetworkConfig:
         for name, value in vars(self).items():
             if value is None:
                 continue
-            if name in ("layers", "heads", "hidden", "width", "batch_size", "sequence_length") and value < 1:
+            if (
+                name in ("layers", "heads", "hidden", "width", "batch_size", "sequence_length", "accumulation")
+                and value < 1
+            ):
                 raise UsageError(f"{name} must be at least 1, not {value}.")
-            if name in ("dropout", "warmup") and not 0 <= value < 1:
+            if name in ("dropout", "warmup", "label_smoothing", "average_decay") and not 0 <= value < 1:
                 raise UsageError(f"{name} must be at least 0 and below 1, not {value}.")
             if name == "learning_rate" and not value > 0:
                 raise UsageError(f"learning_rate must be above 0, not {value}.")
             if name in ("weight_decay", "clip", "seed") and value < 0:
                 raise UsageError(f"{name} must be at least 0, not {value}.")
+        if self.optimizer == "asgd" and self.average_decay:
+            raise UsageError("optimizer=asgd averages the weights itself. Leave average_decay out, or take sgd.")
+        if self.batch_size and self.accumulation > self.batch_size:
+            raise UsageError(
+                f"{self.batch_size} rows cannot be read in {self.accumulation} parts. Lower accumulation or raise "
+                "batch_size."
+            )
         resolve_precision(self.precision, torch.device("cpu"))
 
 
@@ -211,6 +230,7 @@ class NeuralModel(Trainable):
 
     def _place(self, network: Network) -> None:
         network.precision = resolve_precision(self.config.precision, self.device)
+        network.label_smoothing = self.config.label_smoothing
         self.network = network.to(self.device)
 
     def _fitted(self) -> Network:

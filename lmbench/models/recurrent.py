@@ -218,7 +218,7 @@ class _Recurrent(NeuralModel):
             "batch_size": 32 if fine else 20,
             "sequence_length": 64 if fine else 35,
             "optimizer": optimizer,
-            "learning_rate": 20.0 if optimizer == "sgd" else 4e-3,
+            "learning_rate": 20.0 if optimizer in ("sgd", "asgd") else 4e-3,
         }
 
     def build(self, vocabulary_size: int) -> RecurrentNetwork:

@@ -12,8 +12,8 @@ import math
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from typing import Any, Protocol
 
 import torch
@@ -21,10 +21,12 @@ from torch import Tensor, nn
 
 from lmbench.corpus.batches import Tokens, TrainingRows, contiguous_rows
 from lmbench.errors import TrainingError, UsageError
+from lmbench.training.averaging import Average
 from lmbench.training.budget import Budget, CurvePoint, FitReport, Progress
 from lmbench.training.checkpoints import Checkpoints
 from lmbench.training.interruption import deferred_interrupt
-from lmbench.training.optimizers import OptimizerName, ScheduleName, build_optimizer, learning_rate_factor
+from lmbench.training.optimizers import build_optimizer, learning_rate_factor
+from lmbench.training.plan import Clock, Plan
 
 VALID_EVENTS = 30_000
 """Events of the validation split, spread over it, that are read at each validation."""
@@ -32,6 +34,8 @@ VALIDATION_SHARE = 0.1
 """Of a budget in seconds, at most this share is spent on validations before the last."""
 CHECKPOINT_SHARE = 0.02
 """Of the time is spent on keeping the state, at most; but no more often than every second."""
+TRIGGER = 3
+"""Averaged SGD begins to average where a validation is worse than the best of those at least so many before it."""
 
 
 class Network(Protocol):
@@ -39,51 +43,14 @@ class Network(Protocol):
 
     stateful: bool
     """Whether state runs on from one window to the next (recurrent) or windows stand alone."""
+    overlap: int
+    """Events that a window shares with the one before it where text is scored, 0 if none."""
 
     def loss(self, rows: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """int64 (B, L + 1) -> mean loss in nats per event, and the detached state after the rows."""
 
-
-@dataclass(frozen=True)
-class Plan:
-    """How a network is trained.
-
-    ``batch_size`` rows of ``sequence_length`` events make a step. ``clip``: largest gradient norm, 0 for none.
-    ``validations``: how often the validation split is read within the budget. ``patience``: so many validations in a
-    row that are worse than the best by over 0.02 nats end the training early.
-    """
-
-    batch_size: int
-    sequence_length: int
-    optimizer: OptimizerName
-    learning_rate: float
-    schedule: ScheduleName = "linear"
-    warmup: float = 0.0
-    weight_decay: float = 0.0
-    clip: float = 0.0
-    validations: int = 12
-    patience: int = 3
-    seed: int = 1
-
-
-@dataclass
-class _Clock:
-    """What has been used of the budget. ``seconds`` runs on over interruptions."""
-
-    budget: Budget
-    steps_per_epoch: int
-    seconds: float = 0.0
-    step: int = 0
-    reserve: float = 0.0
-    """Seconds kept back for the last validation."""
-    validating: float = 0.0
-    """Seconds spent on validation so far."""
-
-    def fraction(self) -> float:
-        if self.budget.seconds is not None:
-            return min(1.0, self.seconds / max(1e-9, self.budget.seconds - self.reserve))
-        total = self.budget.steps or max(1, round((self.budget.epochs or 0) * self.steps_per_epoch))
-        return min(1.0, self.step / total)
+    def loss_after(self, rows: Tensor, seen: int) -> Tensor:
+        """The same where ``overlap`` is not 0: the first ``seen`` events of each row are history only."""
 
 
 def train(
@@ -139,8 +106,10 @@ class _Training:
         )
         self.valid = contiguous_rows(valid_tokens, min(plan.batch_size, max(1, valid_tokens.events // 200)))
         self.optimizer = build_optimizer(plan.optimizer, network, plan.learning_rate, plan.weight_decay)
-        self.clock = _Clock(budget, self.data.steps)
-        self.state: Any = None
+        self.clock = Clock(budget, self.data.steps)
+        self.average = Average(network, 1 - plan.average_decay) if plan.average_decay else None
+        self.states: list[Any] = [None] * plan.accumulation
+        self.halvings = 0
         self.curve: list[CurvePoint] = []
         self.best: dict[str, Tensor] = {}
         self.settings = {
@@ -163,7 +132,7 @@ class _Training:
         while not ended and stopped == "budget":
             epoch, first = divmod(self.clock.step, self.data.steps)
             if first == 0:
-                self.state = None
+                self.states = [None] * self.plan.accumulation
             for rows in self.data.epoch(epoch, first):
                 self._step(torch.from_numpy(rows).to(self.device))
                 self.clock.seconds = time.perf_counter() - started
@@ -187,18 +156,24 @@ class _Training:
 
     def _step(self, rows: Tensor) -> None:
         """Forward, backward, update."""
-        factor = learning_rate_factor(self.plan.schedule, self.plan.warmup, self.clock.fraction())
+        factor = learning_rate_factor(self.plan.schedule, self.plan.warmup, self.clock.fraction(), self.halvings)
         for group in self.optimizer.param_groups:
             group["lr"] = self.plan.learning_rate * factor
-        loss, self.state = self.network.loss(rows, self.state)  # type: ignore[operator]
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        mean = torch.zeros((), device=self.device)
+        for number, part in enumerate(rows.chunk(self.plan.accumulation)):
+            loss, self.states[number] = self.network.loss(part, self.states[number])  # type: ignore[operator]
+            share = len(part) / len(rows)
+            (loss * share).backward()
+            mean += loss.detach() * share
         if self.plan.clip:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip)
         self.optimizer.step()
+        if self.average is not None:
+            self.average.add()
         self.clock.step += 1
         self.tokens += rows.shape[0] * (rows.shape[1] - 1)
-        self.since_validation.append(loss.detach())
+        self.since_validation.append(mean)
         if self.clock.step % 20 == 0:
             self._show(self._recent())
 
@@ -234,34 +209,55 @@ class _Training:
         )
 
     def _validate(self) -> None:
-        """Mean loss over the validation split, and the best weights so far."""
+        """Mean loss over the validation split, the best weights so far, and what follows for the training."""
         began = time.perf_counter()
-        self.network.eval()
-        length = max(self.plan.sequence_length, 1)
-        total, count, state = 0.0, 0, None
-        with torch.inference_mode():
-            for start in range(0, self.valid.shape[1] - 1, length):
-                rows = torch.from_numpy(self.valid[:, start : start + length + 1]).to(self.device)
-                loss, state = self.network.loss(rows, state)  # type: ignore[operator]
-                events = rows.shape[0] * (rows.shape[1] - 1)
-                total, count = total + float(loss) * events, count + events
-                if count >= VALID_EVENTS:
-                    break
-        self.network.train()
+        with self.average.in_place() if self.average is not None else nullcontext():
+            loss_now = self._valid_loss()
+            if loss_now < self.best_loss:
+                self.best = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
         self.clock.reserve = time.perf_counter() - began
         self.clock.validating += self.clock.reserve
-        loss_now, recent = total / count, self._recent() if self.since_validation else None
+        recent = self._recent() if self.since_validation else None
         if not loss_now < self.limit:
             self.since_validation.append(torch.tensor(loss_now))
             self._recent()
         self.since_validation = self.since_validation[-20:]
-        if loss_now < self.best_loss:
-            self.best_loss = loss_now
-            self.best = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
-        self.worse = self.worse + 1 if loss_now > self.best_loss + 0.02 else 0
+        self._react(loss_now)
         epochs = self.clock.step / self.data.steps
         self.curve.append(CurvePoint(round(self.clock.seconds, 3), self.clock.step, epochs, recent, loss_now))
         self._show(recent if recent is not None else math.nan, valid_loss=loss_now)
+
+    def _valid_loss(self) -> float:
+        """Mean nats per event of the validation rows, read as they are scored: see ``Network.overlap``."""
+        self.network.eval()
+        length = max(self.plan.sequence_length, 1)
+        overlap: int = self.network.overlap  # type: ignore[assignment]
+        total, count, state, end = 0.0, 0, None, 0
+        with torch.inference_mode():
+            while end < self.valid.shape[1] - 1 and count < VALID_EVENTS:
+                seen = min(end, overlap)
+                start, end = end - seen, end - seen + length
+                rows = torch.from_numpy(self.valid[:, start : end + 1]).to(self.device)
+                if seen:
+                    loss = self.network.loss_after(rows, seen)  # type: ignore[operator]
+                else:
+                    loss, state = self.network.loss(rows, state)  # type: ignore[operator]
+                events = rows.shape[0] * (rows.shape[1] - 1 - seen)
+                total, count = total + float(loss) * events, count + events
+        self.network.train()
+        return total / count
+
+    def _react(self, loss: float) -> None:
+        """What a validation changes: the best so far, the patience, the rate on a plateau, the begin of averaging."""
+        if loss >= self.best_loss and self.plan.schedule == "halving":
+            self.halvings += 1
+        self.best_loss = min(loss, self.best_loss)
+        self.worse = self.worse + 1 if loss > self.best_loss + 0.02 else 0
+        if self.plan.optimizer == "asgd" and self.average is None:
+            long_ago = min((point.valid_loss for point in self.curve[:-TRIGGER]), default=math.inf)
+            if loss > long_ago or self.worse >= self.plan.patience:  # non-monotonic (Merity et al. 2018)
+                self.average, self.worse = Average(self.network, newest=0.0), 0
+                self.progress.note(f"the weights are averaged from step {self.clock.step} on")
 
     def _keep(self) -> None:
         """Write everything that a restart needs."""
@@ -273,8 +269,10 @@ class _Training:
             tensors |= {
                 f"optimizer.{number}.{key}": torch.as_tensor(value) for key, value in entry.items() if value is not None
             }
-        for number, value in enumerate(_flatten(self.state)):
-            tensors[f"state.{number}"] = value
+        for part, state in enumerate(self.states):
+            tensors |= {f"state.{part}.{number}": value for number, value in enumerate(_flatten(state))}
+        if self.average is not None:
+            tensors |= {f"average.{name}": value for name, value in self.average.mean.items()}
         tensors["random"] = torch.get_rng_state()
         if self.device.type == "cuda":
             tensors["random_cuda"] = torch.cuda.get_rng_state(self.device)
@@ -288,6 +286,8 @@ class _Training:
             "curve": [asdict(point) for point in self.curve],
             "best_loss": self.best_loss if self.best else None,
             "worse": self.worse,
+            "halvings": self.halvings,
+            "averaged": None if self.average is None else self.average.count,
             "tokens": self.tokens,
             "recent": [float(loss) for loss in self.since_validation],
         }
@@ -311,8 +311,12 @@ class _Training:
             number, key = name.split(".", 1)
             optimizer["state"].setdefault(int(number), {})[key] = value
         self.optimizer.load_state_dict(optimizer)
-        flat = [value.to(self.device) for _, value in sorted(_under(tensors, "state.").items())]
-        self.state = tuple(flat) if len(flat) > 1 else (flat[0] if flat else None)
+        for part in range(self.plan.accumulation):
+            flat = [value.to(self.device) for _, value in sorted(_under(tensors, f"state.{part}.").items())]
+            self.states[part] = tuple(flat) if len(flat) > 1 else (flat[0] if flat else None)
+        if facts["averaged"] is not None:
+            self.average = self.average or Average(self.network, newest=0.0)
+            self.average.load(_under(tensors, "average."), facts["averaged"])
         torch.set_rng_state(tensors["random"])
         if "random_cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random_cuda"], self.device)
@@ -320,7 +324,7 @@ class _Training:
             setattr(self.clock, name, value)
         self.curve = [CurvePoint(**point) for point in facts["curve"]]
         self.best_loss = math.inf if facts["best_loss"] is None else facts["best_loss"]
-        self.worse, self.tokens = facts["worse"], facts["tokens"]
+        self.worse, self.tokens, self.halvings = facts["worse"], facts["tokens"], facts["halvings"]
         self.since_validation = [torch.tensor(loss) for loss in facts["recent"]]
         self.progress.note(f"training goes on from step {self.clock.step}")
 

@@ -4,43 +4,136 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.adamw import adamw
 
-OptimizerName = Literal["sgd", "adamw"]
-ScheduleName = Literal["linear", "cosine", "constant"]
+OptimizerName = Literal["sgd", "adamw", "asgd", "muon"]
+ScheduleName = Literal["linear", "cosine", "constant", "warmup-stable-decay", "halving"]
+
+BETAS, EPSILON = (0.9, 0.99), 1e-8
+"""Of AdamW, wherever it is used."""
+COOLDOWN = 0.2
+"""Share of the budget in which the rate of ``warmup-stable-decay`` falls."""
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "linear": lambda fraction: 1.0 - fraction,
     "cosine": lambda fraction: 0.5 * (1.0 + math.cos(math.pi * fraction)),
     "constant": lambda fraction: 1.0,
+    "halving": lambda fraction: 1.0,
 }
 
 
 def build_optimizer(
     name: OptimizerName, module: nn.Module, learning_rate: float, decay: float
 ) -> torch.optim.Optimizer:
-    """The optimiser over all parameters of ``module``; weight decay only for matrices (not biases, gains)."""
+    """The optimiser over all parameters of ``module``; weight decay only for matrices (not biases, gains).
+
+    ``asgd`` is sgd here: what it averages, and from when on, is the loop's.
+    """
     parameters = [p for p in module.parameters() if p.requires_grad]
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [p for p in parameters if p.dim() > 1], "weight_decay": decay},
         {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
     ]
+    if name == "muon":
+        edges = _edges(module)
+        matrices = groups[0]["params"]
+        groups[0] = {**groups[0], "params": [p for p in matrices if id(p) in edges or p.dim() != 2]}
+        hidden = [p for p in matrices if id(p) not in edges and p.dim() == 2]
+        groups.append({"params": hidden, "weight_decay": decay, "orthogonal": True})
     groups = [group for group in groups if group["params"]]
-    if name == "sgd":
+    if name in ("sgd", "asgd"):
         return torch.optim.SGD(groups, lr=learning_rate)
+    if name == "muon":
+        return Muon(groups, learning_rate)
     fused = parameters[0].device.type in ("cpu", "cuda")
-    return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.99), fused=fused)
+    return torch.optim.AdamW(groups, lr=learning_rate, betas=BETAS, fused=fused)
 
 
-def learning_rate_factor(schedule: ScheduleName, warmup: float, fraction: float) -> float:
+def _edges(module: nn.Module) -> set[int]:
+    """Identities of the embeddings and the softmax matrix, whose rows belong to words."""
+    edges = {id(p) for part in module.modules() if isinstance(part, nn.Embedding) for p in part.parameters()}
+    return edges | {id(getattr(module, "softmax_weight", None))}
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose singular values are made equal, for hidden matrices; AdamW for all else (Jordan et al. 2024).
+
+    With gradient G of a matrix (R, C): ``M <- 0.95 M + G``, ``O = orthogonal(G + 0.95 M)``,
+    ``W <- W - rate (0.2 sqrt(max(R, C)) O + decay W)``. The factor gives each update the root mean square that AdamW's
+    have, so that one rate serves both (Liu et al. 2025). A group with ``orthogonal`` holds hidden matrices.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]], learning_rate: float) -> None:
+        fused = groups[0]["params"][0].device.type in ("cpu", "cuda")
+        defaults = {"lr": learning_rate, "weight_decay": 0.0, "momentum": 0.95, "orthogonal": False, "fused": fused}
+        super().__init__(groups, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            weights = [p for p in group["params"] if p.grad is not None]
+            gradients = [p.grad for p in weights]
+            if not group["orthogonal"]:
+                self._adapt(weights, gradients, group)
+                continue
+            for weight, gradient in zip(weights, gradients, strict=True):
+                self._turn(weight, gradient, group)
+
+    def _turn(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        """One update of a hidden matrix (R, C)."""
+        state = self.state[weight]
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(weight)
+        momentum = state["momentum"].mul_(group["momentum"]).add_(gradient)
+        update = orthogonal(gradient.add(momentum, alpha=group["momentum"]))
+        weight.mul_(1 - group["lr"] * group["weight_decay"])
+        weight.add_(update, alpha=-group["lr"] * 0.2 * max(weight.shape) ** 0.5)
+
+    def _adapt(self, weights: list[Tensor], gradients: list[Tensor], group: dict[str, Any]) -> None:
+        """One update of all other weights, by AdamW."""
+        for weight in weights:
+            if "step" not in self.state[weight]:
+                first = {"exp_avg": torch.zeros_like(weight), "exp_avg_sq": torch.zeros_like(weight)}
+                self.state[weight].update(step=torch.zeros((), device=weight.device), **first)
+        states = [self.state[weight] for weight in weights]
+        adamw(
+            weights, gradients, [s["exp_avg"] for s in states], [s["exp_avg_sq"] for s in states],
+            [], [s["step"] for s in states], amsgrad=False, beta1=BETAS[0], beta2=BETAS[1], lr=group["lr"],
+            weight_decay=group["weight_decay"], eps=EPSILON, maximize=False,
+            fused=group["fused"],
+        )  # fmt: skip
+
+
+def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
+    """U V' of ``matrix`` = U S V', nearly: float (R, C) -> float (R, C), singular values between 0.7 and 1.2.
+
+    Newton-Schulz iteration: ``X <- a X + (b A + c A^2) X`` with ``A = X X'`` takes each singular value s to
+    ``a s + b s^3 + c s^5``; Jordan's coefficients lift small ones fastest. In bfloat16 on a GPU.
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315
+    x = matrix.bfloat16() if matrix.device.type == "cuda" else matrix.float()
+    x = x.t() if matrix.shape[0] > matrix.shape[1] else x  # the smaller side makes the smaller product
+    x = x / (x.norm() + 1e-7)
+    for _ in range(steps):
+        square = x @ x.t()
+        x = torch.addmm(x, torch.addmm(square, square, square, beta=b, alpha=c), x, beta=a)
+    x = x.t() if matrix.shape[0] > matrix.shape[1] else x
+    return x.to(matrix.dtype)
+
+
+def learning_rate_factor(schedule: ScheduleName, warmup: float, fraction: float, halvings: int = 0) -> float:
     """What the learning rate is multiplied by when ``fraction`` in [0, 1] of the budget is used.
 
-    It rises linearly over the first ``warmup`` of the budget, then follows the schedule to its end,
-    whatever the budget is counted in: steps, epochs or seconds.
+    It rises linearly over the first ``warmup`` of the budget, then follows the schedule to its end, whatever the
+    budget is counted in: steps, epochs or seconds. ``warmup-stable-decay`` falls to 0 in the last fifth of the budget
+    as 1 - sqrt (Hägele et al. 2024); ``halving`` halves at each of the ``halvings`` that validation has asked for.
     """
     if fraction < warmup:
         return max(fraction, 1e-3) / warmup
-    return SCHEDULES[schedule](min(1.0, (fraction - warmup) / (1.0 - warmup)))
+    if schedule == "warmup-stable-decay":
+        return 1.0 - math.sqrt(max(0.0, min(1.0, fraction) - 1.0 + COOLDOWN) / COOLDOWN)
+    return SCHEDULES[schedule](min(1.0, (fraction - warmup) / (1.0 - warmup))) * 0.5**halvings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 
@@ -14,9 +13,9 @@ from lmbench.corpus.batches import Batch, Tokens
 from lmbench.corpus.tokenizers import train_tokenizer
 from lmbench.errors import ModelError, TrainingError, UsageError
 from lmbench.models.registry import create
+from lmbench.scoring.scorer import token_log_probs
 from lmbench.training.budget import Budget, Silent
 from lmbench.training.checkpoints import Checkpoints
-from lmbench.training.optimizers import learning_rate_factor
 
 LSTM = "lstm:hidden=8:batch_size=2:sequence_length=5:device=cpu:dropout=0.3:learning_rate=1"
 GPT = "gpt:width=8:heads=2:layers=1:batch_size=2:sequence_length=5:device=cpu:dropout=0.3"
@@ -43,8 +42,18 @@ class Interrupt(Silent):
             os.kill(os.getpid(), self.number)
 
 
-@pytest.mark.parametrize("spec", [LSTM, GPT, ADAM])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("spec", "number"),
+    [
+        (LSTM, signal.SIGINT),
+        (GPT, signal.SIGTERM),
+        (ADAM, signal.SIGINT),
+        (ADAM + ":average_decay=0.9:label_smoothing=0.1:schedule=warmup-stable-decay", signal.SIGTERM),
+        (LSTM + ":accumulation=2:schedule=halving", signal.SIGINT),
+        (GPT + ":accumulation=2:optimizer=muon:schedule=cosine", signal.SIGINT),
+        (LSTM.replace("learning_rate=1", "learning_rate=10:optimizer=asgd:schedule=constant"), signal.SIGTERM),
+    ],
+)
 def test_an_interrupted_training_goes_on_to_the_same_numbers(tokens, tmp_path, spec, number):
     whole = create(spec)
     report = whole.fit(*tokens, Budget(steps=90))
@@ -109,6 +118,71 @@ def test_overfitting_stops_early_and_keeps_the_best_weights(tokens):
     assert report.valid_loss == min(point.valid_loss for point in report.curve)
 
 
+@pytest.mark.parametrize(("spec", "train_loss"), [(LSTM, 1.983102), (GPT, 2.487579), (ADAM, 1.995666)])
+def test_the_defaults_train_as_version_0_1_did(tokens, spec, train_loss):
+    """Mean loss of the last of 60 steps, as measured before there were averages, smoothing and accumulation."""
+    report = create(spec + ":precision=float32").fit(*tokens, Budget(steps=60))
+    assert report.curve[-1].train_loss == pytest.approx(train_loss, rel=1e-4)
+
+
+def test_by_default_nothing_of_it_is_on(tokens):
+    """Every option at its default gives the very weights that leaving it out gives."""
+    options = ":average_decay=0:label_smoothing=0:accumulation=1:schedule=linear"
+    batch = Batch.of(tokens[1].rows())
+    for spec in (LSTM, GPT):
+        models = [create(spec), create(spec + options)]
+        for model in models:
+            model.fit(*tokens, Budget(steps=20))
+        np.testing.assert_array_equal(models[0].log_probs(batch), models[1].log_probs(batch))
+
+
+@pytest.mark.parametrize("spec", [LSTM, GPT])
+def test_rows_read_in_parts_give_the_same_update(tokens, spec):
+    spec = spec.replace("dropout=0.3", "dropout=0:precision=float32:batch_size=4").replace(":batch_size=2", "", 1)
+    batch = Batch.of(tokens[1].rows())
+    values = []
+    for parts in (1, 2, 3):
+        model = create(f"{spec}:accumulation={parts}")
+        model.fit(*tokens, Budget(steps=15))
+        values.append(model.log_probs(batch))
+    np.testing.assert_allclose(values[1], values[0], atol=1e-3)
+    np.testing.assert_allclose(values[2], values[0], atol=1e-3)
+
+
+def test_averaged_sgd_begins_where_validation_stalls_and_says_so(tokens):
+    class Notes(Silent):
+        def __init__(self):
+            self.notes = []
+
+        def note(self, text):
+            self.notes.append(text)
+
+    spec = LSTM.replace("learning_rate=1", "learning_rate=10:optimizer=asgd:schedule=constant")
+    losses = []
+    for optimizer in ("asgd", "sgd"):
+        notes = Notes()
+        report = create(spec.replace("asgd", optimizer)).fit(*tokens, Budget(steps=200), notes)
+        assert any("averaged from step" in note for note in notes.notes) == (optimizer == "asgd")
+        losses.append(report.curve[-1].valid_loss)
+    assert losses[0] < losses[1]
+
+
+def test_a_moving_average_is_what_is_validated_and_kept(tokens):
+    spec = ADAM.replace("learning_rate=0.01", "learning_rate=0.1") + ":schedule=constant"
+    reports = [create(spec + more).fit(*tokens, Budget(steps=60)) for more in ("", ":average_decay=0.9")]
+    assert reports[0].curve[0].train_loss == reports[1].curve[0].train_loss  # the raw weights go the same way
+    assert reports[1].valid_loss < reports[0].valid_loss
+
+
+def test_validation_of_windows_agrees_with_the_scorer(tokens):
+    model = create("gpt:width=16:heads=2:layers=1:batch_size=1:sequence_length=8:device=cpu")
+    valid = tokens[1]
+    report = model.fit(tokens[0], valid, Budget(steps=60))
+    nats = -token_log_probs(model, valid, "stream")
+    # one row of the whole split, windows of 8 that overlap by half, both times
+    assert report.valid_loss == pytest.approx(nats.mean(), rel=1e-4)
+
+
 def test_divergence_names_the_setting_to_change(tokens):
     with pytest.raises(TrainingError, match="learning_rate"):
         create(LSTM.replace("rate=1", "rate=3e38") + ":clip=0").fit(*tokens, Budget(steps=200))
@@ -125,16 +199,6 @@ def test_impossible_budgets_are_refused(text):
         Budget.parse(text)
 
 
-def test_schedules_rise_and_end_where_they_should():
-    assert learning_rate_factor("linear", 0.0, 0.0) == 1
-    assert learning_rate_factor("linear", 0.0, 0.25) == 0.75
-    assert learning_rate_factor("linear", 0.1, 0.05) == pytest.approx(0.5)
-    assert learning_rate_factor("cosine", 0.0, 0.5) == pytest.approx(0.5)
-    assert learning_rate_factor("constant", 0.0, 1.0) == 1
-    for schedule in ("linear", "cosine"):
-        assert math.isclose(learning_rate_factor(schedule, 0.1, 1.0), 0, abs_tol=1e-12)
-
-
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
@@ -145,6 +209,12 @@ def test_schedules_rise_and_end_where_they_should():
         ("lstm:device=tpu", "device"),
         ("gpt:width=10:heads=3", "heads"),
         ("gpt:layers=0", "layers"),
+        ("gpt:batch_size=2:accumulation=3", "accumulation"),
+        ("gpt:accumulation=0", "accumulation"),
+        ("lstm:average_decay=1", "average_decay"),
+        ("lstm:optimizer=asgd:average_decay=0.9", "average_decay"),
+        ("lstm:label_smoothing=1", "label_smoothing"),
+        ("lstm:schedule=cosin", "cosine"),
         ("source", "not trained"),
         ("lsmt", "lstm"),
     ],

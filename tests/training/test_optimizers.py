@@ -1,0 +1,94 @@
+"""Schedules, the orthogonal updates of Muon, and when averaged SGD begins to average."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from lmbench.training.averaging import Average
+from lmbench.training.optimizers import build_optimizer, learning_rate_factor, orthogonal
+
+
+class Small(nn.Module):
+    """An embedding, a hidden matrix and a gain."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.hidden, self.gain = nn.Embedding(5, 4), nn.Linear(4, 6, bias=False), nn.RMSNorm(6)
+
+    @property
+    def softmax_weight(self):
+        return self.embedding.weight
+
+
+@pytest.mark.parametrize(
+    ("schedule", "fraction", "factor"),
+    [
+        ("linear", 0.0, 1.0),
+        ("linear", 0.25, 0.75),
+        ("cosine", 0.5, 0.5),
+        ("constant", 1.0, 1.0),
+        ("warmup-stable-decay", 0.79, 1.0),
+        ("warmup-stable-decay", 0.85, 0.5),  # a quarter of the last fifth: 1 - sqrt(0.25)
+        ("warmup-stable-decay", 1.0, 0.0),
+        ("halving", 1.0, 0.25),  # after two halvings
+    ],
+)
+def test_schedules(schedule, fraction, factor):
+    halvings = 2 if schedule == "halving" else 0
+    assert learning_rate_factor(schedule, 0.0, fraction, halvings) == pytest.approx(factor, abs=1e-9)
+    assert learning_rate_factor(schedule, 0.1, 0.05, halvings) == pytest.approx(0.5)  # half of the warm-up
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (24, 8), (8, 32)])
+def test_orthogonal_updates_have_singular_values_near_one_and_the_same_directions(shape):
+    torch.manual_seed(1)
+    matrix = torch.randn(shape)
+    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+    result = orthogonal(matrix)
+    inside = left.t() @ result @ right.t()  # diagonal where the directions are kept
+    torch.testing.assert_close(inside, torch.diag(inside.diagonal()), atol=1e-4, rtol=0)
+    # five steps take whatever is above a hundredth of the norm between 0.67 and 1.21
+    kept = inside.diagonal()[values > 0.01 * values.norm()]
+    assert ((kept > 0.6) & (kept < 1.3)).all()
+
+
+def test_muon_turns_hidden_matrices_and_gives_adamw_the_rest():
+    torch.manual_seed(1)
+    networks = [Small() for _ in range(2)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    before = networks[0].hidden.weight.detach().clone()
+    optimizers = [build_optimizer(name, net, 0.01, 0.1) for name, net in zip(("muon", "adamw"), networks, strict=True)]
+    for _ in range(3):
+        for network, optimizer in zip(networks, optimizers, strict=True):
+            torch.manual_seed(2)
+            for weight in network.parameters():
+                weight.grad = torch.randn_like(weight)
+            optimizer.step()
+    torch.testing.assert_close(networks[0].embedding.weight, networks[1].embedding.weight)
+    torch.testing.assert_close(networks[0].gain.weight, networks[1].gain.weight)
+    # The gradient is the same each time, and orthogonal(c G) = orthogonal(G) = O. With the decoupled decay
+    # d = 1 - 0.01 * 0.1 and the update u = 0.01 * 0.2 sqrt(6) O: ((W d - u) d - u) d - u
+    update = 0.01 * 0.2 * math.sqrt(6) * orthogonal(networks[0].hidden.weight.grad)
+    expected, decay = before, 1 - 0.01 * 0.1
+    for _ in range(3):
+        expected = expected * decay - update
+    torch.testing.assert_close(networks[0].hidden.weight.detach(), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_an_average_is_plain_at_first_and_exponential_later():
+    network = nn.Linear(1, 1, bias=False)
+    plain, moving = Average(network, newest=0.0), Average(network, newest=0.4)
+    for value in (1.0, 2.0, 6.0, 11.0):
+        nn.init.constant_(network.weight, value)
+        plain.add()
+        moving.add()
+    with plain.in_place():
+        assert network.weight.item() == pytest.approx(5.0)  # 20 / 4
+    # 1; 1.5 (a half is more than 0.4); 1.5 + 0.4 * 4.5 = 3.3; 3.3 + 0.4 * 7.7 = 6.38
+    with moving.in_place():
+        assert network.weight.item() == pytest.approx(6.38)
+    assert network.weight.item() == 11.0
