@@ -234,14 +234,14 @@ class _Recurrent(NeuralModel):
 class RNNConfig(RecurrentConfig):
     """See ``RecurrentConfig``."""
 
-    activation: Literal["tanh", "sigmoid"] = "tanh"
-    """The squashing function: tanh, or sigmoid as Elman and Mikolov have it."""
+    activation: Literal["sigmoid", "tanh"] = "sigmoid"
+    """The squashing function: sigmoid, as Elman and Mikolov have it, or tanh, which needs a lower rate."""
 
 
 class RNN(_Recurrent):
     """A simple recurrent network (Elman 1990), as a language model by Mikolov et al. (2010).
 
-    ``h_t = f(W x_t + U h_{t-1} + b)``, f being tanh or sigmoid; x: (B, E), h: (B, H), W: (H, E), U: (H, H). The error
+    ``h_t = f(W x_t + U h_{t-1} + b)``, f being sigmoid or tanh; x: (B, E), h: (B, H), W: (H, E), U: (H, H). The error
     fades or explodes over distance with the powers of U, which is why the gated families below exist.
     """
 
@@ -251,6 +251,12 @@ class RNN(_Recurrent):
     @property
     def cell(self) -> Cell:
         return self.config.activation
+
+    def usual(self, fine: bool, width: int, passes: float) -> dict[str, Any]:
+        optimizer = self.config.optimizer or "adamw"
+        rates = (20.0, 8e-3) if self.config.activation == "sigmoid" else (5.0, 4e-3)
+        rate = rates[0] if optimizer in ("sgd", "asgd") else rates[1]
+        return {**super().usual(fine, width, passes), "optimizer": optimizer, "learning_rate": rate}
 
 
 class GRU(_Recurrent):

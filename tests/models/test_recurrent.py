@@ -152,7 +152,7 @@ class Interrupt(Silent):
             os.kill(os.getpid(), signal.SIGINT)
 
 
-@pytest.mark.parametrize("spec", [MERITY, f"gru:{PLAIN}:layers=2", f"rnn:{PLAIN}"])
+@pytest.mark.parametrize("spec", [MERITY, f"gru:{PLAIN}:layers=2", f"rnn:{TINY}:dropout=0.3"])
 def test_an_interrupted_training_goes_on_to_the_same_numbers(tokens, tmp_path, spec):
     whole, cut, rest = create(spec), create(spec), create(spec)
     report = whole.fit(*tokens, Budget(steps=90))
