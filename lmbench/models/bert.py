@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from lmbench.corpus.batches import Batch
 from lmbench.errors import ModelError, UsageError
 from lmbench.models.masking import Copies, hide, masked_copies, spread, word_openings
-from lmbench.models.network import _SoftmaxLoss
 from lmbench.models.transformer import Transformer, TransformerConfig, TransformerNetwork
 
 CELLS = {"cpu": 1 << 12, "cuda": 1 << 17, "mps": 1 << 16}
@@ -66,15 +65,11 @@ class BERTNetwork(TransformerNetwork):
     def loss(self, rows: Tensor, state: Any = None) -> tuple[Tensor, None]:
         """int64 (B, L + 1) -> mean loss over what is hidden of the rows, nats. A token sees its own sentence only."""
         spaced = spread(rows)
-        learning = torch.is_grad_enabled()
-        hidden, asked = hide(spaced, self.opens, self.masked if learning else None)
+        hidden, asked = hide(spaced, self.opens, self.masked if torch.is_grad_enabled() else None)
         alone = spaced.sentence.amax() == 0
         visible = None if alone else spaced.sentence[:, :, None] == spaced.sentence[:, None, :]
         states, _ = self(spaced.ids.masked_fill(hidden, len(self.bias)), visible)
-        flat, targets = states[asked], spaced.ids[asked]  # (N, E), (N,)
-        if not learning:
-            return -self.log_probs_of(flat, targets).mean(), None
-        return _SoftmaxLoss.apply(flat, self.softmax_weight, self.bias, targets, self.precision), None
+        return self.cross_entropy(states[asked], spaced.ids[asked]), None  # of (N, E) and (N,)
 
 
 class BERT(Transformer):

@@ -139,11 +139,14 @@ class Network(nn.Module, ABC):
     def loss(self, rows: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """int64 (B, L + 1) -> mean loss, nats per event, and the detached state."""
         hidden, state = self(rows[:, :-1], state)
-        flat, targets = hidden.flatten(0, 1), rows[:, 1:].flatten()
+        return self.cross_entropy(hidden.flatten(0, 1), rows[:, 1:].flatten()), _detached(state)
+
+    def cross_entropy(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """float (N, E), int64 (N,) -> mean of -ln p of the targets, smoothed while there is a gradient."""
         if not torch.is_grad_enabled():  # validation: the full softmax, as in scoring
-            return -self.log_probs_of(flat, targets).mean(), _detached(state)
+            return -self.log_probs_of(hidden, targets).mean()
         how = self.precision, self.label_smoothing
-        return _SoftmaxLoss.apply(flat, self.softmax_weight, self.bias, targets, *how), _detached(state)
+        return _SoftmaxLoss.apply(hidden, self.softmax_weight, self.bias, targets, *how)
 
     def loss_after(self, rows: Tensor, seen: int) -> Tensor:
         """int64 (B, L + 1) -> mean loss, nats, of all but the first ``seen`` events of each row; no gradient."""
