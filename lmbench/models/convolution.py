@@ -23,7 +23,7 @@ class ConvolutionConfig(NetworkConfig):
     """Channels of each layer, and size of the tied embedding."""
     layers: int = 6
     """Gated convolutions, one above the other."""
-    kernel: int = 3
+    kernel: int = 4
     """Positions that each convolution reads: the newest and ``kernel - 1`` before it."""
     dilation: int = 1
     """Factor by which the distance between these positions grows from each layer to the next; 1: all are neighbours."""

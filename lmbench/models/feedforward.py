@@ -27,8 +27,8 @@ class FeedForwardConfig(NetworkConfig):
     """Size of the embedding."""
     hidden: int | None = None
     """Units of each hidden layer; by default twice the width."""
-    layers: int = 1
-    """Hidden layers; those after the first add to what is below them."""
+    layers: int = 2
+    """Hidden layers: the first reads the embeddings, as in the paper; the others add to what is below them."""
     tied: bool = True
     """Whether the softmax takes the embedding as its matrix; if not, it has one of its own, as in the paper."""
     direct: bool = True
@@ -95,9 +95,14 @@ class FeedForwardNetwork(Network):
         context, length = self.window or 1, ids.shape[1]
         before = ids.new_zeros(len(ids), context - 1) if state is None else state  # 0 is the boundary
         seen = torch.cat((before, ids), 1)  # (B, context - 1 + T)
-        words = self.drop(F.rms_norm(self.embedding(seen), self.embedding.weight.shape[1:]))  # (B, context - 1 + T, E)
+        size = self.embedding.weight.shape[1:]
+        words = self.drop(F.rms_norm(self.embedding(seen), size))  # (B, context - 1 + T, E)
+        start, beyond, parts = F.rms_norm(self.embedding.weight[0], size), torch.zeros_like(ids, dtype=torch.bool), []
+        for first in reversed(range(context)):  # from the last word backwards; beyond a boundary are boundaries alone
+            parts.append(torch.where(beyond[..., None], start, words[:, first : first + length]))
+            beyond = beyond | (seen[:, first : first + length] == 0)
+        joined = torch.cat(parts, 2)  # (B, T, context E)
         with self.autocast(ids.device):
-            joined = torch.cat([words[:, first : first + length] for first in range(context)], 2)  # (B, T, context E)
             x = torch.tanh(self.widen(joined)).float()  # (B, T, hidden)
             if self.narrow is not None:
                 x = self.narrow(self.drop(x)).float()  # (B, T, E)
@@ -121,7 +126,7 @@ class FeedForward(NeuralModel):
     (Bengio et al. 2003). Words that are used alike get vectors that are alike, so that what was learnt of one n-gram
     holds for many that were never seen.
 
-    With c = [C w_{t-n+1}; ...; C w_{t-1}], the (n - 1) E numbers of the history, the paper has
+    With c = [C w_{t-1}; ...; C w_{t-n+1}], the (n - 1) E numbers of the history, the paper has
     p(w | history) = softmax(U tanh(H c + d) + D c + b). C: (V, E); H: (hidden, (n - 1) E); U: (V, hidden); D, the
     direct connections: (V, (n - 1) E). This is ``tied=no``. By default U and D are factored through the embedding,
     U = C U' and D = C D' with U': (E, hidden) and D': (E, (n - 1) E), which learns more from little text (Press & Wolf
@@ -129,13 +134,15 @@ class FeedForward(NeuralModel):
     where they are read. Further ``layers`` come before the softmax, x += U'' tanh(H'' norm(x) + d''): the deeper
     form of Sun & Iyyer (2021), without its average over the distant past.
 
-    The history runs on across boundaries (``stream``); before the first word of a row it holds boundaries alone.
+    The history of a sentence begins with it, as in counted n-grams (``sentence``): before its first word stand
+    boundaries alone, in training as in scoring, so a single sentence is judged by what was learnt of beginnings.
 
     >>> FeedForward(FeedForwardConfig(order=5, layers=3)).config.direct
     True
     """
 
     kind = "ffnn"
+    context = "sentence"  # type: ignore[assignment]
     Config = FeedForwardConfig
     chunk = 2048
 
@@ -146,7 +153,7 @@ class FeedForward(NeuralModel):
     def sized(self, train: Tokens, budget: Budget) -> Any:
         fine = train.tokenizer.kind in ("char", "byte")
         if self.config.order is None:
-            self.config = replace(self.config, order=16 if fine else 8)
+            self.config = replace(self.config, order=12 if fine else 8)
         return super().sized(train, budget)
 
     def work(self, width: int) -> int:

@@ -27,7 +27,7 @@ def weights(net: FeedForwardNetwork) -> dict[str, np.ndarray]:
 
 
 def history(embedding: np.ndarray, *words: int) -> np.ndarray:
-    return np.concatenate([scaled(embedding[word]) for word in words])
+    return np.concatenate([scaled(embedding[word]) for word in words[::-1]])  # the last word first
 
 
 @pytest.mark.parametrize("direct", [False, True])
@@ -75,6 +75,13 @@ def test_the_window_is_exactly_its_context_and_opens_with_boundaries(settings):
     assert changed.tolist() == [False, False, True, True, True, False]
 
 
+def test_nothing_is_read_across_a_boundary():
+    net = network(layers=2)
+    whole, _ = net(torch.tensor([[0, 5, 2, 0, 4, 1, 6]]))
+    alone, _ = net(torch.tensor([[0, 4, 1, 6]]))
+    torch.testing.assert_close(whole[:, 3:], alone)
+
+
 def test_the_state_joins_pieces_of_a_row():
     net = network(layers=2)
     row = torch.randint(7, (2, 11), generator=torch.Generator().manual_seed(1))
@@ -109,7 +116,7 @@ def test_the_order_is_that_of_words_or_characters():
         model = create("ffnn:width=8:device=cpu")
         model.fit(data.train, data.valid, Budget(steps=1))
         contexts[tokenizer] = model.max_context
-    assert contexts == {"word": 7, "char": 15}
+    assert contexts == {"word": 7, "char": 11}
 
 
 @pytest.mark.parametrize("order", [0, 1])
