@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from lmbench.corpus.batches import Tokens, TrainingRows, contiguous_rows
+from lmbench.corpus.batches import Tokens, TrainingRows
 from lmbench.errors import TrainingError, UsageError
 from lmbench.training.averaging import Average
 from lmbench.training.budget import Budget, CurvePoint, FitReport, Progress
@@ -27,9 +27,8 @@ from lmbench.training.checkpoints import Checkpoints
 from lmbench.training.interruption import deferred_interrupt
 from lmbench.training.optimizers import build_optimizer, learning_rate_factor
 from lmbench.training.plan import Clock, Plan
+from lmbench.training.validation import Validation
 
-VALID_EVENTS = 30_000
-"""Events of the validation split, spread over it, that are read at each validation."""
 VALIDATION_SHARE = 0.1
 """Of a budget in seconds, at most this share is spent on validations before the last."""
 CHECKPOINT_SHARE = 0.02
@@ -104,7 +103,7 @@ class _Training:
         self.data = TrainingRows(
             train_tokens, plan.batch_size, plan.sequence_length, shuffled=not network.stateful, seed=plan.seed
         )
-        self.valid = contiguous_rows(valid_tokens, min(plan.batch_size, max(1, valid_tokens.events // 200)))
+        self.validation = Validation(network, valid_tokens, plan.batch_size, plan.sequence_length)
         self.optimizer = build_optimizer(plan.optimizer, network, plan.learning_rate, plan.weight_decay)
         self.clock = Clock(budget, self.data.steps)
         self.average = Average(network, 1 - plan.average_decay) if plan.average_decay else None
@@ -212,7 +211,7 @@ class _Training:
         """Mean loss over the validation split, the best weights so far, and what follows for the training."""
         began = time.perf_counter()
         with self.average.in_place() if self.average is not None else nullcontext():
-            loss_now = self._valid_loss()
+            loss_now = self.validation.loss()
             if loss_now < self.best_loss:
                 self.best = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
         self.clock.reserve = time.perf_counter() - began
@@ -226,26 +225,6 @@ class _Training:
         epochs = self.clock.step / self.data.steps
         self.curve.append(CurvePoint(round(self.clock.seconds, 3), self.clock.step, epochs, recent, loss_now))
         self._show(recent if recent is not None else math.nan, valid_loss=loss_now)
-
-    def _valid_loss(self) -> float:
-        """Mean nats per event of the validation rows, read as they are scored: see ``Network.overlap``."""
-        self.network.eval()
-        length = max(self.plan.sequence_length, 1)
-        overlap: int = self.network.overlap  # type: ignore[assignment]
-        total, count, state, end = 0.0, 0, None, 0
-        with torch.inference_mode():
-            while end < self.valid.shape[1] - 1 and count < VALID_EVENTS:
-                seen = min(end, overlap)
-                start, end = end - seen, end - seen + length
-                rows = torch.from_numpy(self.valid[:, start : end + 1]).to(self.device)
-                if seen:
-                    loss = self.network.loss_after(rows, seen)  # type: ignore[operator]
-                else:
-                    loss, state = self.network.loss(rows, state)  # type: ignore[operator]
-                events = rows.shape[0] * (rows.shape[1] - 1 - seen)
-                total, count = total + float(loss) * events, count + events
-        self.network.train()
-        return total / count
 
     def _react(self, loss: float) -> None:
         """What a validation changes: the best so far, the patience, the rate on a plateau, the begin of averaging."""

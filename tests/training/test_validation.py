@@ -1,0 +1,65 @@
+"""Which events a validation reads, and with how much history."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lmbench.corpus.batches import Tokens
+from lmbench.corpus.tokenizers import train_tokenizer
+from lmbench.training import validation
+from lmbench.training.validation import Validation
+
+
+class Spy(nn.Module):
+    """Remembers what it is asked; the loss of an event is its id."""
+
+    def __init__(self, stateful: bool, overlap: int) -> None:
+        super().__init__()
+        self.stateful, self.overlap, self.weight = stateful, overlap, nn.Parameter(torch.zeros(1))
+        self.asked: list[int] = []
+        self.states: list[int | None] = []
+
+    def loss(self, rows, state=None):
+        self.states.append(state)
+        return self.loss_after(rows, 0), (state or 0) + 1
+
+    def loss_after(self, rows, seen):
+        self.asked += rows[:, 1 + seen :].flatten().tolist()
+        return rows[:, 1 + seen :].double().mean()
+
+
+def numbered(events: int) -> Tokens:
+    """Ids that are positions, but for the boundaries."""
+    ids = np.arange(events + 1, dtype=np.int32)
+    ids[-1] = 0
+    return Tokens(ids, train_tokenizer("word", ["a"]))
+
+
+@pytest.mark.parametrize(("events", "length", "overlap"), [(50, 10, 5), (50, 10, 0), (7, 10, 5), (50, 1, 0)])
+def test_windows_ask_for_every_event_once(events, length, overlap):
+    network = Spy(stateful=False, overlap=overlap)
+    tokens = numbered(events)
+    loss = Validation(network, tokens, 3, length).loss()
+    assert network.asked == tokens.ids[1:].tolist()
+    assert loss == pytest.approx(tokens.ids[1:].mean())  # parts of unlike size weigh as many events as they have
+
+
+def test_windows_of_a_long_split_are_taken_evenly(monkeypatch):
+    monkeypatch.setattr(validation, "VALID_EVENTS", 100)
+    network = Spy(stateful=False, overlap=4)
+    Validation(network, numbered(1000), 3, 8).loss()
+    asked = np.array(network.asked)
+    # (1000 - 8) / 4 = 248 windows bring 992 events: every tenth is read, 25 of them, and the first of all
+    assert len(asked) == 8 + 25 * 4
+    assert set(np.diff(asked[8::4])) == {40}
+
+
+def test_a_state_runs_on(monkeypatch):
+    monkeypatch.setattr(validation, "VALID_EVENTS", 120)
+    network = Spy(stateful=True, overlap=0)
+    Validation(network, numbered(1000), 3, 8).loss()
+    assert network.states == [None, 1, 2, 3, 4]  # 3 rows, 40 columns of each, 8 at a time
+    assert network.asked[:8] == list(range(1, 9))
