@@ -31,8 +31,6 @@ class MinGRUConfig(NetworkConfig):
     """Share of the budget in which the rate first rises."""
     weight_decay: float = 0.1
     """Decay of matrices: decoupled under adamw, plain L2 under sgd."""
-    clip: float = 1.0
-    """Largest norm of the gradient; 0 for no limit."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -195,7 +193,7 @@ class MinGRU(NeuralModel):
             "dropout": 0.0 if passes < 4 else 0.1 if passes < 8 else 0.2 if passes < 16 else 0.3,
             "batch_size": 16,
             "optimizer": "adamw",
-            "learning_rate": 3e-3,
+            "learning_rate": 6e-3,
         }
 
     def build(self, vocabulary_size: int) -> MinGRUNetwork:
