@@ -146,7 +146,7 @@ class Convolution(NeuralModel):
             "batch_size": 16,
             "sequence_length": 128 if fine else 64,
             "optimizer": "adamw",
-            "learning_rate": 6e-3,
+            "learning_rate": 4e-3,
         }
 
     def build(self, vocabulary_size: int) -> ConvolutionNetwork:
