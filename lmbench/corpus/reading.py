@@ -32,6 +32,8 @@ ASIDE = ("readme", "license", "licence", "copying", "changelog", "source.json")
 """Files that stand beside a text and are not part of it."""
 TEXT_KEYS = ("text", "content", "sentence", "sentence_good")
 """Keys under which JSON lines hold their text; the last is that of minimal pairs."""
+SPACE, NEWLINE = 32, 10
+ONE_SPACE = bytes.maketrans(b"\t\r\x0b\x0c", b"    ")
 BYTE_ORDER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
@@ -156,19 +158,25 @@ def sentences(text: str, blank_lines: BlankLines, path: Path | str) -> tuple[str
     text = text.removesuffix("\n").strip(" ")
     if _is_tidy(text):
         return text, 0
-    for space in "\t\r\x0b\x0c":
-        if space in text:
-            text = text.replace(space, " ")
-    while "  " in text:
-        text = text.replace("  ", " ")
-    text = text.replace(" \n", "\n").replace("\n ", "\n").strip(" ")
-    if blank_lines == "keep":
-        return text, 0
-    lines = text.count("\n") + 1
-    while "\n\n" in text:
-        text = text.replace("\n\n", "\n")
-    text = text.strip("\n")
-    return text, lines - (text.count("\n") + 1 if text else 0)
+    # In UTF-8 a byte of white space is never part of another character, and bytes are compared many at a time.
+    data = np.frombuffer(text.encode("utf-8", "surrogatepass").translate(ONE_SPACE), np.uint8)
+    data = data[(data != SPACE) | ~np.append(_is_white(data[1:]), True)]  # the last of some spaces stays, before a word
+    data = data[(data != SPACE) | ~_after_newline(data)]
+    lines = int((data == NEWLINE).sum()) + 1
+    if blank_lines == "drop":
+        data = data[(data != NEWLINE) | ~_after_newline(data)]
+        data = data[:-1] if len(data) and data[-1] == NEWLINE else data
+    kept = int((data == NEWLINE).sum()) + 1 if blank_lines == "keep" or len(data) else 0
+    return data.tobytes().decode("utf-8", "surrogatepass"), lines - kept
+
+
+def _is_white(data: np.ndarray) -> np.ndarray:
+    return (data == SPACE) | (data == NEWLINE)
+
+
+def _after_newline(data: np.ndarray) -> np.ndarray:
+    """bool (n,): whether a byte is the first of a line."""
+    return np.concatenate(([True], data[:-1] == NEWLINE))[: len(data)]
 
 
 def _is_tidy(text: str, block: int = 1 << 20) -> bool:
