@@ -94,4 +94,6 @@ def test_scores_that_are_no_probabilities_are_named_so(call: Call, corpus_file: 
     assert call("train", spec, "--corpus", corpus_file, "--out", "stupid").exit_code == 0
     assert "do not sum to one" in call("convert", "stupid", "stupid.arpa").stderr
     assert "holds no distribution" in call("convert", "stupid.arpa", "back").stderr
-    assert "perplexity" not in call("score", "back", input="the cat\n").stderr
+    scored = call("score", "back", input="the cat\n").stderr
+    assert "pseudo-perplexity of back" in scored
+    assert "; perplexity" not in scored
