@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--corpus", default="ptb", help="catalog name, file or folder")
     parser.add_argument("--orders", type=int, nargs="+", default=[2, 3, 4, 5])
     parser.add_argument("--repeat", type=int, default=3, help="fits of each model; the fastest is shown")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the tables")
+    parser.add_argument("--out", type=Path, default=Path("results/smoothing"), help="folder of the tables")
     arguments = parser.parse_args()
     corpus = load_corpus(arguments.corpus)
     data = corpus.tokenize("word")
