@@ -16,7 +16,7 @@ from lmbench.errors import ModelError, UsageError
 from lmbench.models.base import Trainable, read_model, write_model
 from lmbench.models.ngram.counting import Counts, count
 from lmbench.models.ngram.files import load_table, save_table
-from lmbench.models.ngram.runs import clear, count_in_runs, memory_in_bytes, scratch
+from lmbench.models.ngram.runs import RESERVE, clear, count_in_runs, memory_in_bytes, scratch
 from lmbench.models.ngram.settings import check_settings, describe_method, estimate_as
 from lmbench.models.ngram.table import Table
 from lmbench.training.budget import Budget, FitReport, Progress, Silent
@@ -161,6 +161,11 @@ class NGram(Trainable):
             notes.append(text)
             progress.note(text)
 
+        if self.config.memory is not None and memory_in_bytes(self.config.memory) < 2 * RESERVE:
+            note(
+                f"memory={self.config.memory} is less than this program itself may need: counting and estimating take "
+                f"as little as they can, and the process more than was asked. From {2 * RESERVE >> 20}M on it is kept."
+            )
         order, size = self._take(train.tokenizer), train.vocabulary_size
         progress.step("structure", f"{describe_method(self.config)}, order {order}, V = {size:,}")
         progress.step("data", f"{train.events:,} events, {np.count_nonzero(train.ids == 0) - 1:,} of them ends")
