@@ -106,6 +106,40 @@ class Batch:
         """int64 (B,): the column of each row's last token."""
         return self.lengths - 1
 
+    def rows(self) -> list[np.ndarray]:
+        """Each row without its padding, as views: B arrays of int64."""
+        return [row[:length] for row, length in zip(self.ids, self.lengths, strict=True)]
+
+    @cached_property
+    def inside(self) -> np.ndarray:
+        """bool (B, T): where a token stands, and no padding."""
+        return np.arange(self.ids.shape[1]) < self.lengths[:, None]
+
+    def joined(self) -> tuple[np.ndarray, np.ndarray]:
+        """All N tokens, row after row, int64 (N,), and where rows begin, bool (N,).
+
+        >>> Batch.of([np.array([0, 5, 0]), np.array([0, 7])]).joined()[0]
+        array([0, 5, 0, 0, 7])
+        """
+        starts = np.zeros(self.ids.shape, bool)
+        starts[:, :1] = True
+        if self._full:
+            return self.ids.ravel(), starts.ravel()
+        return self.ids[self.inside], starts[self.inside]
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """What ``values``, (N,), say of the tokens of ``joined``, where they stand: (B, T), 0 in the padding."""
+        if self._full:
+            return values.reshape(self.ids.shape)
+        result = np.zeros(self.ids.shape, values.dtype)
+        result[self.inside] = values
+        return result
+
+    @cached_property
+    def _full(self) -> bool:
+        """Whether there is no padding, so that rows are joined without being copied."""
+        return bool((self.lengths == self.ids.shape[1]).all())
+
 
 def contiguous_rows(tokens: Tokens, rows: int) -> np.ndarray:
     """Cut the stream into ``rows`` long rows of equal length: int64 (rows, L).

@@ -7,11 +7,13 @@ can look inside. Arrays are not read when it is opened but when they are used, a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from lmbench.errors import ModelError
 from lmbench.training.checkpoints import atomic
 
 TYPES: dict[str, np.dtype] = {
@@ -30,6 +32,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
     Block by block, for the library would first copy all of them. Larger items come first, which keeps them aligned.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     names = {kind: name for name, kind in TYPES.items()}
     ordered = sorted(arrays.items(), key=lambda item: -item[1].itemsize)
     header, end = {}, 0
@@ -43,6 +46,15 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         for _, array in ordered:
             for first in range(0, len(array), BLOCK):
                 file.write(np.ascontiguousarray(array[first : first + BLOCK]).data)
+
+
+@contextmanager
+def damage_told(path: Path) -> Iterator[None]:
+    """Tell what goes wrong while a model is made of the arrays in ``path`` as a ModelError that names the file."""
+    try:
+        yield
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read ({error}). Train the model again.") from None
 
 
 def map_arrays(path: Path) -> dict[str, np.ndarray]:

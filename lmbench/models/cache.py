@@ -132,7 +132,7 @@ class Cache(Trainable):
 
     def _read(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
         """Probability of each token, float64 (B, T), and how many orders knew its history, int64 (B, T)."""
-        inside = np.arange(batch.ids.shape[1]) < batch.lengths[:, None]
+        inside = batch.inside
         ids, columns = batch.ids[inside], np.nonzero(inside)[1]
         rows = np.repeat(np.arange(len(batch.lengths)), batch.lengths)
         grams, contexts = _number(ids, rows, len(self.counts), self.config.order)
@@ -145,8 +145,7 @@ class Cache(Trainable):
 
     def next_log_probs(self, prefixes: Batch) -> np.ndarray:
         """float64 (B, V), nats: the distribution after each row's last token."""
-        rows = zip(prefixes.ids, prefixes.lengths, strict=True)
-        return np.log([self._next(row[:length]) for row, length in rows])
+        return np.log([self._next(row) for row in prefixes.rows()])
 
     def _next(self, row: np.ndarray) -> np.ndarray:
         """float64 (V,): the distribution of the word after ``row``."""

@@ -13,11 +13,11 @@ import numpy as np
 
 from lmbench.compiled import in_threads
 from lmbench.corpus.batches import Batch, Tokens
-from lmbench.errors import ModelError, UsageError
-from lmbench.models.arrays import map_arrays, write_arrays
+from lmbench.errors import UsageError
+from lmbench.models.arrays import damage_told, map_arrays, write_arrays
 from lmbench.models.base import Trainable, read_model, write_model
 from lmbench.models.clusters import exchange
-from lmbench.models.factored import CLASSES, WORDS, Factor, Trie, estimate, histories, open_ends_of, rows_of
+from lmbench.models.factored import CLASSES, WORDS, Factor, Trie, estimate, histories, open_ends_of
 from lmbench.models.interpolation import fit_weights
 from lmbench.training.budget import Budget, FitReport, Progress, Silent
 from lmbench.training.checkpoints import Checkpoints
@@ -180,24 +180,26 @@ class ClassNGram(Trainable):
     def _look_up(self, ids: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """float64 (k, N) each: p_k(class | h) and p_k(word | class, h) at every position of ``ids``."""
         streams = (ids, self.word_class[ids])
+        of_classes, of_words = self._histories(streams, starts)
         by_class = [
-            trie.look_up(streams[CLASSES], histories(chain, streams, starts))
-            for trie, chain in zip(self.class_tries, self.class_chains, strict=True)
+            trie.look_up(streams[CLASSES], values) for trie, values in zip(self.class_tries, of_classes, strict=True)
         ]
-        by_word = [
-            trie.look_up(streams[WORDS], histories(chain, streams, starts))
-            for trie, chain in zip(self.word_tries, self.word_chains, strict=True)
-        ]
+        by_word = [trie.look_up(streams[WORDS], values) for trie, values in zip(self.word_tries, of_words, strict=True)]
         return np.array(by_class), np.array(by_word)
+
+    def _histories(
+        self, streams: tuple[np.ndarray, np.ndarray], starts: np.ndarray
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """What the tries of the classes and those of the words look back on: one read for both where it is the same."""
+        of_classes = [histories(chain, streams, starts) for chain in self.class_chains]
+        if self.word_chains == self.class_chains:
+            return of_classes, of_classes
+        return of_classes, [histories(chain, streams, starts) for chain in self.word_chains]
 
     def log_probs(self, batch: Batch) -> np.ndarray:
         """float64 (B, T), nats: ln p of each target after the history since the last boundary, 0 elsewhere."""
-        inside, ids, starts = rows_of(batch)
-        values = np.concatenate([np.zeros(0), *self._log_probs(ids, starts)])
-        result = np.zeros(batch.ids.shape)
-        result[inside] = values
-        result[~batch.targets] = 0.0
-        return result
+        values = np.concatenate([np.zeros(0), *self._log_probs(*batch.joined())])
+        return np.where(batch.targets, batch.spread(values), 0.0)
 
     def _log_probs(self, ids: np.ndarray, starts: np.ndarray) -> Iterator[np.ndarray]:
         overlap = self.max_context  # what a chunk may look back on
@@ -211,15 +213,15 @@ class ClassNGram(Trainable):
     def next_log_probs(self, prefixes: Batch) -> np.ndarray:
         """float64 (B, V), nats: the distribution after each row's last token; sums to one up to rounding."""
         ids, starts, ends = open_ends_of(prefixes, self.max_context + 1)
-        streams = (ids, self.word_class[ids])
+        of_classes, of_words = self._histories((ids, self.word_class[ids]), starts)
         by_class, by_word = (
             sum(
-                weight * trie.distributions(histories(chain, streams, starts)[ends])
-                for weight, trie, chain in zip(weights, tries, chains, strict=True)
+                weight * trie.distributions(values[ends])
+                for weight, trie, values in zip(weights, tries, looked_back, strict=True)
             )
-            for weights, tries, chains in (
-                (self.class_weights, self.class_tries, self.class_chains),
-                (self.word_weights, self.word_tries, self.word_chains),
+            for weights, tries, looked_back in (
+                (self.class_weights, self.class_tries, of_classes),
+                (self.word_weights, self.word_tries, of_words),
             )
         )
         return np.log(by_class)[:, self.word_class] + np.log(by_word)
@@ -231,7 +233,6 @@ class ClassNGram(Trainable):
         for part, tries in (("class", self.class_tries), ("word", self.word_tries)):
             for number, trie in enumerate(tries):
                 arrays.update(trie.to_arrays(f"{part}.{number}"))
-        directory.mkdir(parents=True, exist_ok=True)
         write_arrays(directory / ARRAYS_FILE, arrays)
         write_model(directory, self, {"config": asdict(self.config)})
 
@@ -241,7 +242,7 @@ class ClassNGram(Trainable):
         directory = Path(directory)
         tokenizer, state = read_model(directory)
         path, size = directory / ARRAYS_FILE, len(tokenizer.vocabulary)
-        try:
+        with damage_told(path):
             model, arrays = cls(ClassNGramConfig(**state["config"])), map_arrays(path)
             model.tokenizer, model.word_class = tokenizer, arrays["word_class"]
             model.class_weights, model.word_weights = arrays["class_weights"], arrays["word_weights"]
@@ -254,8 +255,6 @@ class ClassNGram(Trainable):
                 if weights.dtype != np.float64 or weights.shape != (len(tries),):
                     raise ValueError("the weights are not those of the histories")
             return model
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{path} cannot be read ({error}). Train the model again.") from None
 
 
 def _chain(name: str, order: int) -> list[Factor]:

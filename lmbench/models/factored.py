@@ -65,18 +65,9 @@ def histories(factors: Sequence[Factor], streams: Sequence[np.ndarray], starts: 
     return values
 
 
-def rows_of(batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The tokens of a batch as one array: where they stand in it, bool (B, T), their ids and where rows start, (N,)."""
-    inside = np.arange(batch.ids.shape[1]) < batch.lengths[:, None]
-    starts = np.zeros(batch.ids.shape, bool)
-    starts[:, :1] = True
-    return inside, batch.ids[inside], starts[inside]
-
-
 def open_ends_of(prefixes: Batch, longest: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The last ``longest`` tokens of each prefix and one more, any word: ids, starts of rows, and where each ends."""
-    rows = zip(prefixes.ids, prefixes.lengths, strict=True)
-    recent = [np.append(row[max(0, length - longest) : length], 0) for row, length in rows]
+    recent = [np.append(row[-longest:], 0) for row in prefixes.rows()]
     ends = np.cumsum([len(row) for row in recent]) - 1
     starts = np.zeros(ends[-1] + 1, bool)
     starts[np.append(0, ends[:-1] + 1)] = True

@@ -116,8 +116,7 @@ class KenLM(LanguageModel):
                 "word. Convert it again with its words: lmbench convert MODEL DIR --vocabulary FILE (one word a line)."
             )
         words, after = [written(token) for token in self.tokenizer.vocabulary.types], self._module.State()
-        rows = zip(prefixes.ids, prefixes.lengths, strict=True)
-        states = [self._state(row[:length]) for row, length in rows]
+        states = [self._state(row) for row in prefixes.rows()]
         score = self._model.BaseScore
         return LN10 * np.array([[score(state, word, after) for word in words] for state in states]).reshape(
             len(states), len(words)

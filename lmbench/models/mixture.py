@@ -162,7 +162,7 @@ class Mixture(Trainable):
 
     def next_log_probs(self, prefixes: Batch) -> np.ndarray:
         """float64 (B, V), nats."""
-        longer = [np.append(row[:length], 0) for row, length in zip(prefixes.ids, prefixes.lengths, strict=True)]
+        longer = [np.append(row, 0) for row in prefixes.rows()]
         after = Batch.of(longer)  # any word will do: only what is known before it is asked for
         rows = self._rows(after)[np.arange(len(longer)), after.last()]
         return self._mix((part.next_log_probs(prefixes) for part in self.parts), rows[:, None])

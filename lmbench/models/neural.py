@@ -285,7 +285,7 @@ class NeuralModel(Trainable):
     def next_log_probs(self, prefixes: Batch) -> np.ndarray:
         """float32 (B, V), nats: the distribution after each row's last token."""
         network = self._fitted().eval()
-        rows = [row[:length] for row, length in zip(prefixes.ids, prefixes.lengths, strict=True)]
+        rows = prefixes.rows()
         if network.window is not None and network.stateful:
             rows = [row[-network.window :] for row in rows]
         elif network.window is not None:  # the window in which log_probs would predict the next token

@@ -11,10 +11,10 @@ from typing import Self
 import numpy as np
 
 from lmbench.corpus.batches import Batch, Tokens
-from lmbench.errors import ModelError, UsageError
-from lmbench.models.arrays import map_arrays, write_arrays
+from lmbench.errors import UsageError
+from lmbench.models.arrays import damage_told, map_arrays, write_arrays
 from lmbench.models.base import Trainable, read_model, write_model
-from lmbench.models.factored import WORDS, Factor, Trie, estimate, histories, open_ends_of, rows_of
+from lmbench.models.factored import WORDS, Factor, Trie, estimate, histories, open_ends_of
 from lmbench.training.budget import Budget, FitReport, Progress, Silent
 from lmbench.training.checkpoints import Checkpoints
 
@@ -106,11 +106,9 @@ class Skip(Trainable):
 
     def log_probs(self, batch: Batch) -> np.ndarray:
         """float64 (B, T), nats: ln p of each target after the history since the last boundary, 0 elsewhere."""
-        inside, ids, starts = rows_of(batch)
-        result = np.zeros(batch.ids.shape)
-        result[inside] = np.log(self.trie.look_up(ids, histories(self.chain, [ids], starts)))
-        result[~batch.targets] = 0.0
-        return result
+        ids, starts = batch.joined()
+        values = np.log(self.trie.look_up(ids, histories(self.chain, [ids], starts)))
+        return np.where(batch.targets, batch.spread(values), 0.0)
 
     def next_log_probs(self, prefixes: Batch) -> np.ndarray:
         """float64 (B, V), nats: the distribution after each row's last token; sums to one up to rounding."""
@@ -120,7 +118,6 @@ class Skip(Trainable):
     def save(self, directory: Path) -> None:
         """Write ``model.json`` and the trie, ``skip.safetensors``."""
         directory = Path(directory)
-        directory.mkdir(parents=True, exist_ok=True)
         write_arrays(directory / ARRAYS_FILE, self.trie.to_arrays("trie"))
         write_model(directory, self, {"config": asdict(self.config)})
 
@@ -130,9 +127,7 @@ class Skip(Trainable):
         directory = Path(directory)
         tokenizer, state = read_model(directory)
         path = directory / ARRAYS_FILE
-        try:
+        with damage_told(path):
             model = cls(SkipConfig(**state["config"]))
             model.tokenizer, model.trie = tokenizer, Trie.of_arrays(map_arrays(path), "trie", len(tokenizer.vocabulary))
             return model
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{path} cannot be read ({error}). Train the model again.") from None

@@ -10,8 +10,8 @@ from typing import Self
 import numpy as np
 
 from lmbench.corpus.batches import Batch, Tokens
-from lmbench.errors import ModelError, UsageError
-from lmbench.models.arrays import map_arrays, write_arrays
+from lmbench.errors import UsageError
+from lmbench.models.arrays import damage_told, map_arrays, write_arrays
 from lmbench.models.base import Trainable, read_model, write_model
 from lmbench.models.infinigram.smoothing import Discounts, learn_discounts, shares
 from lmbench.models.infinigram.table import Table, estimate, history_lengths
@@ -108,23 +108,15 @@ class Infinigram(Trainable):
 
     def log_probs(self, batch: Batch) -> np.ndarray:
         """float64 (B, T), nats: ln p of each target after the history since the last boundary, 0 elsewhere."""
-        inside = np.arange(batch.ids.shape[1]) < batch.lengths[:, None]  # (B, T), not padding
-        starts = np.zeros(batch.ids.shape, bool)
-        starts[:, :1] = True
-        result = np.zeros(batch.ids.shape)
-        result[inside] = self.table.log_probs(batch.ids[inside], starts[inside])
-        result[~batch.targets] = 0.0
-        return result
+        return np.where(batch.targets, batch.spread(self.table.log_probs(*batch.joined())), 0.0)
 
     def next_log_probs(self, prefixes: Batch) -> np.ndarray:
         """float64 (B, V), nats: the distribution after each row's last token; sums to one up to rounding."""
-        rows = zip(prefixes.ids, prefixes.lengths, strict=True)
-        return self.table.next_log_probs([row[:length] for row, length in rows])
+        return self.table.next_log_probs(prefixes.rows())
 
     def save(self, directory: Path) -> None:
         """Write ``model.json`` and ``infinigram.safetensors``: text and discounts, from which all follows."""
         directory = Path(directory)
-        directory.mkdir(parents=True, exist_ok=True)
         arrays = {"text": self.table.tree.text, "node": self.discounts.node, "leaf": self.discounts.leaf}
         write_arrays(directory / ARRAYS_FILE, arrays)
         write_model(directory, self, {"config": asdict(self.config)})
@@ -135,7 +127,7 @@ class Infinigram(Trainable):
         directory = Path(directory)
         tokenizer, state = read_model(directory)
         path, size = directory / ARRAYS_FILE, len(tokenizer.vocabulary)
-        try:
+        with damage_told(path):
             model = cls(InfinigramConfig(**state["config"]))
             arrays = map_arrays(path)
             text, model.discounts = arrays["text"], Discounts(arrays["node"].copy(), arrays["leaf"].copy())  # writable
@@ -144,8 +136,6 @@ class Infinigram(Trainable):
                 raise ValueError("its text does not begin with a boundary")
             if text.min() < 0 or text.max() >= size:
                 raise ValueError("its text holds tokens that are not in the vocabulary")
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{path} cannot be read ({error}). Train the model again.") from None
         model.tokenizer = tokenizer
         reach = UNLIMITED if model.max_context is None else model.max_context
         tree = context_tree(np.append(text[::-1], np.int32(0)), size, reach)

@@ -227,6 +227,19 @@ def _entries(
 
 
 @compiled
+def _find(keys: np.ndarray, begin: int, end: int, key: int) -> int:
+    """Where ``key`` stands among ``keys[begin:end]``, ascending; -1 where it does not."""
+    low, high = begin, end
+    while low < high:
+        middle = (low + high) // 2
+        if keys[middle] < key:
+            low = middle + 1
+        else:
+            high = middle
+    return low if low < end and keys[low] == key else -1
+
+
+@compiled
 def locate(tree: ContextTree, ids: np.ndarray, i: int, length: int) -> tuple[int, int, int]:
     """Where the ``length`` tokens before ``ids[i]``, int32 (N,), lead: a node, a leaf or -1, how many tokens matched.
 
@@ -235,18 +248,10 @@ def locate(tree: ContextTree, ids: np.ndarray, i: int, length: int) -> tuple[int
     """
     v, matched = len(tree.parent) - 1, 0
     while matched < length:
-        token = ids[i - 1 - matched]
-        low, end = tree.first_child[v], tree.first_child[v + 1]
-        high = end
-        while low < high:
-            middle = (low + high) // 2
-            if tree.label[middle] < token:
-                low = middle + 1
-            else:
-                high = middle
-        if low == end or tree.label[low] != token:
+        edge = _find(tree.label, tree.first_child[v], tree.first_child[v + 1], ids[i - 1 - matched])
+        if edge < 0:
             return v, -1, matched
-        below = tree.child[low]
+        below = tree.child[edge]
         leaf = -1 - below if below < 0 else -1
         sample = leaf if below < 0 else tree.sample[below]
         stop = min(length, len(tree.text) - sample)
@@ -264,15 +269,7 @@ def locate(tree: ContextTree, ids: np.ndarray, i: int, length: int) -> tuple[int
 @compiled
 def entry_of(tree: ContextTree, node: int, word: int) -> int:
     """Which of the tree's entries is that of ``word`` at ``node``, -1 where the node has none."""
-    low, end = tree.first_entry[node], tree.first_entry[node + 1]
-    high = end
-    while low < high:
-        middle = (low + high) // 2
-        if tree.word[middle] < word:
-            low = middle + 1
-        else:
-            high = middle
-    return low if low < end and tree.word[low] == word else -1
+    return _find(tree.word, tree.first_entry[node], tree.first_entry[node + 1], word)
 
 
 @compiled

@@ -12,7 +12,8 @@ import numpy as np
 
 from lmbench.corpus.batches import Batch, Tokens
 from lmbench.corpus.tokenizers import Tokenizer
-from lmbench.errors import ModelError, UsageError
+from lmbench.errors import UsageError
+from lmbench.models.arrays import damage_told
 from lmbench.models.base import Trainable, read_model, write_model
 from lmbench.models.ngram.counting import Counts, count
 from lmbench.models.ngram.files import load_table, save_table
@@ -214,26 +215,16 @@ class NGram(Trainable):
 
     def _look_up(self, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What ``Table.look_up`` gives, (B, T) each, 0 in the padding."""
-        starts = np.zeros(batch.ids.shape, bool)
-        starts[:, :1] = True
-        if (batch.lengths == batch.ids.shape[1]).all():
-            log_probs, orders, known = self.table.look_up(batch.ids.ravel(), starts.ravel())
-            return log_probs.reshape(starts.shape), orders.reshape(starts.shape), known.reshape(starts.shape)
-        inside = np.arange(batch.ids.shape[1]) < batch.lengths[:, None]  # (B, T), not padding
-        answers = self.table.look_up(batch.ids[inside], starts[inside])
-        log_probs, orders, known = (np.zeros(inside.shape, answer.dtype) for answer in answers)
-        log_probs[inside], orders[inside], known[inside] = answers
-        return log_probs, orders, known
+        log_probs, orders, known = self.table.look_up(*batch.joined())
+        return batch.spread(log_probs), batch.spread(orders), batch.spread(known)
 
     def next_log_probs(self, prefixes: Batch) -> np.ndarray:
         """float64 (B, V), nats: the distribution after each row's last token; sums to one up to rounding."""
-        rows = zip(prefixes.ids, prefixes.lengths, strict=True)
-        return self.table.next_log_probs([row[:length] for row, length in rows])
+        return self.table.next_log_probs(prefixes.rows())
 
     def save(self, directory: Path) -> None:
         """Write ``model.json`` and the arrays of each order, ``ngram.safetensors``."""
         directory = Path(directory)
-        directory.mkdir(parents=True, exist_ok=True)
         save_table(directory / ARRAYS_FILE, self.table)
         write_model(directory, self, {"config": asdict(self.config)})
 
@@ -243,8 +234,6 @@ class NGram(Trainable):
         directory = Path(directory)
         tokenizer, state = read_model(directory)
         path = directory / ARRAYS_FILE
-        try:
+        with damage_told(path):
             table = load_table(path, len(tokenizer.vocabulary))
             return cls.of(table, tokenizer, NGramConfig(**state["config"]))
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{path} cannot be read ({error}). Train the model again.") from None
