@@ -94,7 +94,7 @@ class Dropout(nn.Module):
         level = max(1, min(255, round(256 * self.p)))
         draws = torch.empty(-(-x.numel() // 7), dtype=torch.int64).random_()  # 63 random bits each
         kept = draws.view(torch.uint8).view(-1, 8)[:, :7].reshape(-1)[: x.numel()].view(x.shape) >= level
-        return x * kept * (256 / (256 - level))
+        return x * kept.to(x.dtype).mul_(256 / (256 - level))
 
 
 class Network(nn.Module, ABC):

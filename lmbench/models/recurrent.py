@@ -8,10 +8,12 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lmbench.errors import UsageError
 from lmbench.models.network import Dropout, Network
 from lmbench.models.neural import NetworkConfig, NeuralModel
+from lmbench.models.recurrence import elman, gru
 
 Cell = Literal["tanh", "sigmoid", "gru", "lstm"]
 CELLS: dict[str, type[nn.RNN | nn.GRU | nn.LSTM]] = {"tanh": nn.RNN, "sigmoid": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
@@ -92,35 +94,36 @@ class RecurrentLayer(nn.Module):
         self.cell = CELLS[kind](inputs, hidden)
         self.weight_drop = Dropout(weight_drop)
 
-    def forward(self, x: Tensor, memory: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """float (T, B, E), (B, S) or None for zeros -> (T, B, H), (B, S)."""
+    def forward(
+        self, x: Tensor, memory: Tensor | None = None, precision: torch.dtype = torch.float32
+    ) -> tuple[Tensor, Tensor]:
+        """float (T, B, E), (B, S) or None for zeros -> (T, B, H), (B, S), both in ``precision``."""
         cell = self.cell
         weights = [cell.weight_ih_l0, self.weight_drop(cell.weight_hh_l0), cell.bias_ih_l0, cell.bias_hh_l0]
-        if memory is None:
-            memory = x.new_zeros(x.shape[1], self.size)
-        how = (
-            True,
-            1,
-            0.0,
-            self.training,
-            False,
-            False,
-        )  # biases, layers, dropout between them, mode, directions, order
+        x, weights = x.to(precision), [weight.to(precision) for weight in weights]
+        memory = x.new_zeros(x.shape[1], self.size) if memory is None else memory.to(precision)
+        by_hand = x.device.type == "cpu" and torch.is_grad_enabled()
+        how = True, 1, 0.0, self.training, False, False  # biases, layers, dropout between, mode, directions, order
         if self.kind == "lstm":
             state = [part.contiguous()[None] for part in memory.chunk(2, -1)]
             outputs, h, c = torch.lstm(x, state, weights, *how)
             return outputs, torch.cat((h[0], c[0]), -1)
+        w, u, b, d = weights
         if self.kind == "gru":
+            if by_hand:
+                outputs = gru(F.linear(x, w, b), memory, u, d)
+                return outputs, outputs[-1]
             outputs, h = torch.gru(x, memory[None], weights, *how)
             return outputs, h[0]
-        if self.kind == "tanh":
-            outputs, h = torch.rnn_tanh(x, memory[None], weights, *how)
-            return outputs, h[0]
-        # sigmoid(a) = (1 + tanh(a / 2)) / 2: with h = (1 + t) / 2, a / 2 = W/2 x + U/4 t + (b + U 1 / 2) / 2.
-        w, u, b, d = weights
-        halved = [w / 2, u / 4, b / 2 + u.sum(1) / 4, d / 2]
-        outputs, t = torch.rnn_tanh(x, 2 * memory[None] - 1, halved, *how)
-        return (1 + outputs) / 2, (1 + t[0]) / 2
+        if self.kind == "sigmoid":
+            # sigmoid(a) = (1 + tanh(a / 2)) / 2: with h = (1 + t) / 2, a / 2 = W/2 x + U/4 t + (b + U 1 / 2) / 2.
+            w, u, b, d, memory = w / 2, u / 4, b / 2 + u.sum(1) / 4, d / 2, 2 * memory - 1
+        if by_hand:
+            outputs = elman(F.linear(x, w, b + d), memory, u)
+        else:
+            outputs, _ = torch.rnn_tanh(x, memory[None], [w, u, b, d], *how)
+        outputs = (1 + outputs) / 2 if self.kind == "sigmoid" else outputs
+        return outputs, outputs[-1]
 
 
 class RecurrentNetwork(Network):
@@ -156,9 +159,11 @@ class RecurrentNetwork(Network):
     def forward(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         memories = [None] * len(self.layers) if state is None else state.split(self.sizes, -1)
         x, after = self.input_drop(self._embedded(ids.t())), []  # (T, B, E)
+        precision = self.precision if self.training else torch.float32
         for number, (layer, memory) in enumerate(zip(self.layers, memories, strict=True)):
-            x, memory = layer(self.hidden_drop(x) if number else x, memory)  # (T, B, H), (B, S)
-            after.append(memory)
+            x, memory = layer(self.hidden_drop(x) if number else x, memory, precision)  # (T, B, H), (B, S)
+            after.append(memory.float())
+        x = x.float()
         outputs = self.drop(x)
         if self.training and any(self.penalties):
             self.penalty = self._penalty(outputs, x)

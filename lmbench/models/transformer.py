@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lmbench.errors import UsageError
+from lmbench.models.fused import rotate, squared_relu_feed_forward
 from lmbench.models.network import Dropout, Network
 from lmbench.models.neural import NetworkConfig, NeuralModel
 
@@ -65,20 +66,16 @@ class Block(nn.Module):
         ``asked``: int64 (B,), the one place of each row that goes on: then (B, 1, width)."""
         batch, length, width = x.shape
         joined = self.query_key_value(self.norm_attend(x)).view(batch, length, 3, self.heads, width // self.heads)
-        query, key, value = joined.permute(2, 0, 3, 1, 4)  # (B, heads, T, width / heads) each
-        query, key = _rotate(query, cosine, sine), _rotate(key, cosine, sine)
+        turned = rotate(joined[:, :, :2].permute(2, 0, 3, 1, 4), cosine, sine)
+        query, key, value = *turned, joined[:, :, 2].transpose(1, 2)  # (B, heads, T, width / heads) each
         if asked is not None:
             place = torch.arange(batch, device=x.device), asked
             x, query = x[place][:, None], query.transpose(1, 2)[place][:, :, None]
         seen = _attend(query, key, value, self.causal, visible)
         x = x + self.drop(self.mix(seen.transpose(1, 2).reshape(x.shape)))
-        return x + self.drop(self.narrow(F.relu(self.widen(self.norm_feed(x))).square()))
-
-
-def _rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Turn each pair (x_i, x_{i + d/2}) by an angle that grows with the position; (B, heads, T, d)."""
-    left, right = x.chunk(2, dim=-1)
-    return torch.cat((left * cosine - right * sine, right * cosine + left * sine), dim=-1)
+        y = self.norm_feed(x).to(cosine.dtype)
+        widen, narrow = self.widen.weight.to(y.dtype), self.narrow.weight.to(y.dtype)
+        return x + self.drop(squared_relu_feed_forward(y, widen, narrow))
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, causal: bool, visible: Tensor | None = None) -> Tensor:

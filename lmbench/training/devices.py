@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
+
 import torch
 
 from lmbench.errors import UsageError, unknown_name
@@ -49,3 +52,20 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
     if device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
         return torch.bfloat16
     return torch.float32
+
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Of glibc's mallopt(3)."""
+
+
+def reuse_memory() -> None:
+    """Let the C library keep arrays of up to 32 MiB for the next step instead of handing each back to the system.
+
+    Otherwise every step asks for the same pages anew and the system clears them: a fifth of the time of a small
+    Transformer's step on a CPU. At most 512 MiB lie free. Nothing happens where the C library is not glibc.
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(M_MMAP_THRESHOLD, 32 << 20)
+            mallopt(M_TRIM_THRESHOLD, 512 << 20)

@@ -24,6 +24,7 @@ from lmbench.errors import TrainingError, UsageError
 from lmbench.training.averaging import Average
 from lmbench.training.budget import Budget, CurvePoint, FitReport, Progress
 from lmbench.training.checkpoints import Checkpoints
+from lmbench.training.devices import reuse_memory
 from lmbench.training.interruption import deferred_interrupt
 from lmbench.training.optimizers import build_optimizer, learning_rate_factor
 from lmbench.training.plan import Clock, Plan
@@ -100,6 +101,8 @@ class _Training:
     ) -> None:
         self.network, self.plan, self.progress, self.checkpoints = network, plan, progress, checkpoints
         self.device = next(network.parameters()).device
+        if self.device.type == "cpu":
+            reuse_memory()
         self.data = TrainingRows(
             train_tokens, plan.batch_size, plan.sequence_length, shuffled=not network.stateful, seed=plan.seed
         )

@@ -7,8 +7,9 @@ from functools import partial
 import torch
 from torch.nn import functional as F
 
+from lmbench.models.fused import rotate
 from lmbench.models.gpt import GPTNetwork
-from lmbench.models.transformer import _attend, _rotate
+from lmbench.models.transformer import _attend
 
 
 def test_attention_in_training_equals_the_fused_one_in_value_and_gradient():
@@ -31,7 +32,7 @@ def test_rotary_positions_depend_on_the_distance_alone():
     network = GPTNetwork(vocabulary_size=5, width=8, heads=1, layers=1, window=16, dropout=0.0)
     torch.manual_seed(1)
     query, key = torch.randn(8), torch.randn(8)
-    turned_query, turned_key = (_rotate(x.expand(16, 8), network.cosine, network.sine) for x in (query, key))
+    turned_query, turned_key = (rotate(x.expand(16, 8), network.cosine, network.sine) for x in (query, key))
     products = turned_query @ turned_key.t()
     for distance in range(-15, 16):
         values = torch.diagonal(products, distance)
