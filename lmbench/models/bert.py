@@ -46,12 +46,11 @@ class BERTNetwork(TransformerNetwork):
 
     opens: Tensor
 
-    def __init__(
-        self, width: int, heads: int, layers: int, window: int, dropout: float, masked: float, opens: np.ndarray
-    ) -> None:
+    def __init__(self, config: BERTConfig, opens: np.ndarray) -> None:
+        window, width = config.sequence_length or 0, config.width or 0
         # the boundaries of a row are written twice in training: at most as many again as there are tokens
-        super().__init__(len(opens), width, heads, layers, 2 * window + 2, dropout, causal=False)
-        self.window, self.masked = window, masked
+        super().__init__(len(opens), config, 2 * window + 2, causal=False)
+        self.window, self.masked = window, config.masked
         self.mask = nn.Parameter(torch.randn(width) * width**-0.5)
         self.register_buffer("opens", torch.from_numpy(opens), persistent=False)
 
@@ -106,9 +105,7 @@ class BERT(Transformer):
             f"{config.masked:.0%} drawn to be hidden, dropout {config.dropout:g}"
         )
         self.opens = word_openings(self.tokenizer) if config.within_word else np.ones(vocabulary_size, bool)
-        return BERTNetwork(
-            config.width, config.heads, config.layers, config.sequence_length, config.dropout, config.masked, self.opens
-        )
+        return BERTNetwork(config, self.opens)
 
     @torch.inference_mode()
     def log_probs(self, batch: Batch) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lmbench.errors import UsageError
 from lmbench.models.transformer import Transformer, TransformerConfig, TransformerNetwork
 
 
@@ -15,12 +16,21 @@ class GPTConfig(TransformerConfig):
     """``sequence_length`` is the window: what is trained on, and the longest history that is attended to. Dropout
     falls on the embedding and on each residual branch."""
 
+    sliding_window: int | None = None
+    """Tokens that a position attends to in each layer, itself included; by default all of the window before it."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sliding_window is not None and self.sliding_window < 1:
+            raise UsageError(f"sliding_window must be at least 1, the token itself, not {self.sliding_window}.")
+
 
 class GPTNetwork(TransformerNetwork):
     """Embedding, ``layers`` causal blocks, a last norm, the tied softmax. Windows stand alone; no state."""
 
-    def __init__(self, vocabulary_size: int, width: int, heads: int, layers: int, window: int, dropout: float) -> None:
-        super().__init__(vocabulary_size, width, heads, layers, window, dropout, causal=True)
+    def __init__(self, vocabulary_size: int, config: GPTConfig) -> None:
+        window = config.sequence_length or 0
+        super().__init__(vocabulary_size, config, window, causal=True, span=config.sliding_window)
         self.window, self.overlap = window, window // 2
 
     def forward(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
@@ -30,8 +40,9 @@ class GPTNetwork(TransformerNetwork):
 class GPT(Transformer):
     """A decoder-only Transformer: each position attends to itself and the ``sequence_length - 1`` before it.
 
-    ``attend(q, k, v) = softmax(q k' / sqrt(d) + causal mask) v``. A row longer than the window is scored in
-    windows that overlap by half, so that every event has at least half a window of history.
+    ``attend(q, k, v) = softmax(q k' / sqrt(d) + causal mask) v``; with a ``sliding_window`` the mask hides what is
+    further back as well (Child et al. 2019), so that history reaches further with each layer. A row longer than the
+    window is scored in windows that overlap by half, so that every event has at least half a window of history.
     """
 
     kind = "gpt"
@@ -43,6 +54,4 @@ class GPT(Transformer):
             f"GPT, {config.layers} x {config.width}, {config.heads} heads, window {config.sequence_length}, "
             f"dropout {config.dropout:g}"
         )
-        return GPTNetwork(
-            vocabulary_size, config.width, config.heads, config.layers, config.sequence_length, config.dropout
-        )
+        return GPTNetwork(vocabulary_size, config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,8 @@ class TransformerConfig(NetworkConfig):
     """Blocks of attention and feed-forward network."""
     heads: int | None = None
     """Attention heads of each block; by default one for each 64 of the width."""
+    feed_forward: Literal["squared-relu", "swiglu"] = "squared-relu"
+    """The layer after attention: squared ReLU, 4 widths wide, or SwiGLU, 8/3 widths, of as many weights."""
     warmup: float = 0.05
     """Share of the budget in which the rate first rises."""
     weight_decay: float = 0.1
@@ -43,17 +45,20 @@ class TransformerConfig(NetworkConfig):
 
 class Block(nn.Module):
     """``x += attend(norm(x)); x += feed_forward(norm(x))``: the pre-norm order of GPT-2, with RMS norms
-    (Zhang & Sennrich 2019), rotary positions (Su et al. 2021) and squared ReLU (So et al. 2021)."""
+    (Zhang & Sennrich 2019), rotary positions (Su et al. 2021), and for the feed-forward layer
+    ``U max(0, W y)^2`` (So et al. 2021) or SwiGLU, ``U (silu(W y) * V y)`` (Shazeer 2020)."""
 
-    def __init__(self, width: int, heads: int, layers: int, dropout: float, causal: bool) -> None:
+    def __init__(self, config: TransformerConfig, causal: bool, span: int | None) -> None:
         super().__init__()
-        self.heads, self.causal = heads, causal
+        width, layers, gated = config.width or 0, config.layers, config.feed_forward == "swiglu"
+        inner = 8 * width // 3 if gated else 4 * width
+        self.heads, self.causal, self.span, self.gated = config.heads or 1, causal, span, gated
         self.norm_attend, self.norm_feed = nn.RMSNorm(width), nn.RMSNorm(width)
         self.query_key_value = nn.Linear(width, 3 * width, bias=False)
         self.mix = nn.Linear(width, width, bias=False)
-        self.widen = nn.Linear(width, 4 * width, bias=False)
-        self.narrow = nn.Linear(4 * width, width, bias=False)
-        self.drop = Dropout(dropout)
+        self.widen = nn.Linear(width, 2 * inner if gated else inner, bias=False)
+        self.narrow = nn.Linear(inner, width, bias=False)
+        self.drop = Dropout(config.dropout or 0.0)
         for linear in (self.query_key_value, self.widen):
             nn.init.normal_(linear.weight, std=width**-0.5)
         for linear in (self.mix, self.narrow):  # each branch begins small: the sum over 2 x layers stays near 1
@@ -71,19 +76,29 @@ class Block(nn.Module):
         if asked is not None:
             place = torch.arange(batch, device=x.device), asked
             x, query = x[place][:, None], query.transpose(1, 2)[place][:, :, None]
-        seen = _attend(query, key, value, self.causal, visible)
+        seen = _attend(query, key, value, self.causal, visible, self.span)
         x = x + self.drop(self.mix(seen.transpose(1, 2).reshape(x.shape)))
-        y = self.norm_feed(x).to(cosine.dtype)
-        widen, narrow = self.widen.weight.to(y.dtype), self.narrow.weight.to(y.dtype)
-        return x + self.drop(squared_relu_feed_forward(y, widen, narrow))
+        return x + self.drop(self._feed(self.norm_feed(x).to(cosine.dtype)))
+
+    def _feed(self, y: Tensor) -> Tensor:
+        if self.gated:
+            gate, value = self.widen(y).chunk(2, -1)
+            return self.narrow(F.silu(gate) * value)
+        return squared_relu_feed_forward(y, self.widen.weight.to(y.dtype), self.narrow.weight.to(y.dtype))
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, causal: bool, visible: Tensor | None = None) -> Tensor:
+def _attend(
+    query: Tensor, key: Tensor, value: Tensor, causal: bool, visible: Tensor | None = None, span: int | None = None
+) -> Tensor:
     """Attention, (B, heads, T, d) each -> (B, heads, T, d), to what is ``visible``, and if ``causal`` not to the right.
 
-    One of the two limits at most is given.
+    One of the two limits at most is given. ``span``: a causal query sees so many keys at most, itself included.
     """
     batch, heads, length, size = query.shape
+    if causal and span is not None and span < length:
+        places = torch.arange(length, device=query.device)
+        distance = places[:, None] - places
+        visible, causal = ((distance >= 0) & (distance < span))[None].expand(batch, -1, -1), False
     if query.device.type != "cpu" or not torch.is_grad_enabled():
         mask = None if visible is None else visible[:, None]
         return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
@@ -101,19 +116,21 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, causal: bool, visible: Te
 
 
 class TransformerNetwork(Network):
-    """Embedding, ``layers`` blocks, a last norm, the tied softmax; no state. ``positions``: the longest input."""
+    """Embedding, ``layers`` blocks, a last norm, the tied softmax; no state. ``positions``: the longest input;
+    ``span``: the tokens that a causal query sees at most, itself included."""
 
     cosine: Tensor
     sine: Tensor
 
     def __init__(
-        self, vocabulary_size: int, width: int, heads: int, layers: int, positions: int, dropout: float, causal: bool
+        self, vocabulary_size: int, config: TransformerConfig, positions: int, causal: bool, span: int | None = None
     ) -> None:
+        width = config.width or 0
         super().__init__(vocabulary_size, width, torch.float32)
-        self.drop, self.norm = Dropout(dropout), nn.RMSNorm(width)
-        self.blocks = nn.ModuleList(Block(width, heads, layers, dropout, causal) for _ in range(layers))
+        self.drop, self.norm = Dropout(config.dropout or 0.0), nn.RMSNorm(width)
+        self.blocks = nn.ModuleList(Block(config, causal, span) for _ in range(config.layers))
         nn.init.normal_(self.embedding.weight, std=width**-0.5)
-        half = width // heads // 2
+        half = width // (config.heads or 1) // 2
         angles = torch.arange(positions)[:, None] * 10_000.0 ** (-torch.arange(half) / half)
         self.register_buffer("cosine", angles.cos(), persistent=False)
         self.register_buffer("sine", angles.sin(), persistent=False)

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from lmbench.models.fused import rotate
-from lmbench.models.gpt import GPTNetwork
+from lmbench.models.gpt import GPTConfig, GPTNetwork
 from lmbench.models.transformer import _attend
 
 
@@ -29,7 +29,7 @@ def test_attention_in_training_equals_the_fused_one_in_value_and_gradient():
 
 
 def test_rotary_positions_depend_on_the_distance_alone():
-    network = GPTNetwork(vocabulary_size=5, width=8, heads=1, layers=1, window=16, dropout=0.0)
+    network = GPTNetwork(5, GPTConfig(width=8, heads=1, layers=1, sequence_length=16, dropout=0.0))
     torch.manual_seed(1)
     query, key = torch.randn(8), torch.randn(8)
     turned_query, turned_key = (rotate(x.expand(16, 8), network.cosine, network.sine) for x in (query, key))
@@ -37,3 +37,25 @@ def test_rotary_positions_depend_on_the_distance_alone():
     for distance in range(-15, 16):
         values = torch.diagonal(products, distance)
         torch.testing.assert_close(values, values[:1].expand_as(values), rtol=1e-4, atol=1e-4)
+
+
+def test_each_layer_of_a_sliding_window_reaches_one_window_further():
+    config = GPTConfig(width=8, heads=1, layers=2, sequence_length=12, dropout=0.0, sliding_window=3)
+    torch.manual_seed(1)
+    network = GPTNetwork(5, config)
+    for training in (True, False):
+        with torch.set_grad_enabled(training):
+            plain = network(torch.zeros(1, 12, dtype=torch.int64))[0]
+            changed = network(torch.eye(1, 12, dtype=torch.int64))[0]  # another first token
+        moved = (plain - changed).abs().amax(2)[0] > 1e-6
+        assert moved.nonzero().flatten().tolist() == [0, 1, 2, 3, 4]  # 2 layers x (3 - 1) further
+
+
+def test_a_gated_feed_forward_layer_has_as_many_weights():
+    sizes = []
+    for form in ("squared-relu", "swiglu"):
+        network = GPTNetwork(
+            5, GPTConfig(width=12, heads=1, layers=1, sequence_length=4, dropout=0.0, feed_forward=form)
+        )
+        sizes.append(sum(weight.numel() for weight in network.parameters()))
+    assert sizes[0] == sizes[1]  # 2 x 12 x 48 = 3 x 12 x 32
