@@ -12,6 +12,7 @@ from typing import Protocol
 
 from lmbench.errors import ResultsError
 from lmbench.training.budget import Progress, Silent, Step
+from lmbench.training.distributed import processes
 
 
 class RunProgress(Progress, Protocol):
@@ -64,6 +65,8 @@ class Journal:
         self._write("".join(traceback.format_exception(error)).rstrip())
 
     def _write(self, text: str) -> None:
+        if not processes().leads:
+            return
         line = f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {self.model}  {text}\n"
         try:
             with self.path.open("a", encoding="utf-8") as file:

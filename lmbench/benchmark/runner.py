@@ -37,6 +37,7 @@ from lmbench.scoring.scorer import score
 from lmbench.tasks.ranking import rank
 from lmbench.training.budget import Budget, FitReport, Step
 from lmbench.training.checkpoints import Checkpoints, write_json
+from lmbench.training.distributed import processes
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,13 @@ def run(
     folder = RunFolder(out)
     plan = make_plan(recipe, corpus, check=lambda recipe: check_folder(folder, recipe, resume))
     done = finished(folder, plan) if resume else []
+    processes().wait()  # before one of them makes the folder, all have looked
     folder.create()
     plan.recipe.write(folder.recipe)
     folder.write_environment(describe_environment())
     work = _Run(plan, folder, Journal(folder.log, progress), {result.key: result for result in done})
     with _terminable():
-        return work.all(on_results or (lambda path: None))
+        return work.all(on_results if on_results and processes().leads else (lambda path: None))
 
 
 @dataclass
@@ -102,6 +104,7 @@ class _Run:
                 self.journal.note("interrupted; what was done is kept, and --resume goes on from here")
                 raise
             self._write(on_results)
+            processes().wait()  # what process 0 has written, the others may read
         return RunResult(self.folder.path, self._ordered())
 
     def _open(self, waiting: int) -> None:
@@ -133,7 +136,9 @@ class _Run:
                 result = self._rank(model, result)
         except ResultsError:  # the folder is the trouble, not the model: the others would fare no better
             raise
-        except Exception as error:  # noqa: BLE001 - whatever breaks one model, of another package perhaps, is recorded
+        except Exception as error:
+            if not processes().failed_together():
+                raise
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             self.journal.failure(error)
             self.journal.note(f"failed: {reason}")

@@ -7,13 +7,14 @@ standard error.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
 import sys
 import textwrap
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -73,6 +74,20 @@ class Application(click.Group):
         arguments = [argument for argument in arguments if argument != "--debug"]
         sys.exit(self._status(arguments, prog_name or "lmbench", debug))
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call the command; of several processes only the first prints, and none ends before it has."""
+        from lmbench.training.distributed import processes
+
+        if processes().alone:
+            return super().invoke(ctx)
+        with contextlib.nullcontext() if processes().leads else _silent():
+            try:
+                super().invoke(ctx)
+            except click.exceptions.Exit:  # some model of a run failed; all processes know
+                processes().leave()
+                raise
+            processes().leave()
+
     def _status(self, arguments: list[str], program: str, debug: bool) -> int:
         """Run; say what went wrong, if something did; return the exit status."""
         try:
@@ -96,6 +111,15 @@ class Application(click.Group):
             complain("The machine's memory is full. Choose a smaller model, corpus or context.", debug)
             return 2
         except Exception as error:  # noqa: BLE001 - the last line of defence: no user should meet a traceback
+            from lmbench.training.distributed import lost
+
+            if lost(error):
+                complain(
+                    "Another process of this training has ended, perhaps because memory ran out, or it cannot be "
+                    "reached any more. What was kept is intact: go on with --resume.",
+                    debug,
+                )
+                return 2
             kind = type(error).__name__
             complain(f"lmbench failed, which is a fault of its own: {kind}: {error}. Add --debug to see where.", debug)
             return FAULT
@@ -103,13 +127,27 @@ class Application(click.Group):
 
 
 def complain(message: str, debug: bool = False) -> None:
-    """One paragraph on standard error, broken at the width of the terminal; the traceback with ``debug``."""
+    """One paragraph on standard error, broken at the width of the terminal; the traceback with ``debug``.
+
+    Of several processes only the first that has something to tell speaks.
+    """
+    from lmbench.training.distributed import processes
+
+    if not processes().speaks():
+        return
     if debug:
         traceback.print_exc()
     paragraph = "lmbench: " + " ".join(message.split())
     if sys.stderr.isatty():
         paragraph = textwrap.fill(paragraph, shutil.get_terminal_size().columns, break_long_words=False)
     click.echo(paragraph, err=True)
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Nothing is printed within it."""
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        yield
 
 
 def _usage(error: click.ClickException) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lmbench.cli.launch import launch_options
 from lmbench.cli.options import corpus_option, line_option, tokenizer_option, tokens_option
 from lmbench.cli.tables import format_option
 
@@ -40,6 +41,7 @@ RESULTS = Path("results")
 @click.option("--out", metavar="DIR", help="Folder of the results.  [default: results/DATE-CORPUS-MODELS]")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, or with the last one of this recipe.")
 @format_option
+@launch_options
 def run(recipe_file: str | None, out: str | None, resume: bool, form: str, **given: Any) -> None:
     """Train several models on one corpus, score and rank with each, and compare them in one table.
 

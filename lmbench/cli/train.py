@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lmbench.cli.launch import launch_options
 from lmbench.cli.options import corpus_option, device_option, line_option, tokenizer_option, tokens_option
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     "file is read a block at a time, so it may be larger than memory.",
 )
 @click.option("--resume", is_flag=True, help="Go on with a training that was cut off.")
+@launch_options
 @click.pass_context
 def train(
     context: click.Context,
@@ -66,6 +68,7 @@ def train(
     from lmbench.scoring.scorer import score
     from lmbench.training.budget import Budget
     from lmbench.training.checkpoints import Checkpoints, write_json
+    from lmbench.training.distributed import processes
 
     limit = Budget.parse(budget)
     trained = registry.create(model, {"seed": seed, "device": device, "memory": memory})
@@ -73,7 +76,10 @@ def train(
         raise UsageError(
             f"--memory {memory} limits the counting of ngram, and {trained.kind} has no such limit. Leave it out."
         )
+    if memory is not None and not processes().alone:
+        raise UsageError("--memory limits one process, and counting is not divided among several. Leave --launch out.")
     directory = prepared(Path(out), resume)
+    processes().wait()  # before one of them writes, all have looked
     checkpoints = Checkpoints(directory)
     try:
         text = _streamed(trained, corpus, tokens, line, directory) or open_corpus(corpus, tokens, line)
@@ -129,7 +135,7 @@ def prepared(directory: Path, resume: bool) -> Path:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / ".writable").touch()
-        (directory / ".writable").unlink()
+        (directory / ".writable").unlink(missing_ok=True)
     except OSError as error:
         raise ResultsError(
             f"Nothing can be written in {directory}: {error.strerror}. Name another folder with --out."

@@ -169,7 +169,7 @@ class TrainingRows:
     In order (``shuffled=False``) the stream is cut into B long rows that are read side by side, so that a
     recurrent state runs on from step to step; the last step of a pass may be shorter. Shuffled, it is cut into
     windows that stand alone, in an order and from an offset that are drawn anew for each pass from ``seed``.
-    ``steps``: steps in a pass.
+    ``steps``: steps in a pass; ``batch_size``: rows in a step, fewer than were asked for where the text is short.
     """
 
     def __init__(self, tokens: Tokens, batch_size: int, sequence_length: int, *, shuffled: bool, seed: int) -> None:
@@ -177,10 +177,11 @@ class TrainingRows:
         self.length = min(sequence_length, tokens.events)
         if shuffled:
             self.count = max(1, (tokens.events - self.length + 1) // self.length)  # room to begin anywhere
-            self.size = min(batch_size, self.count)
-            self.steps = self.count // self.size
+            self.batch_size = min(batch_size, self.count)
+            self.steps = self.count // self.batch_size
         else:
             self.rows = contiguous_rows(tokens, batch_size)
+            self.batch_size = len(self.rows)
             self.steps = -(-(self.rows.shape[1] - 1) // self.length)
 
     def epoch(self, number: int, first: int = 0) -> Iterator[np.ndarray]:
@@ -192,4 +193,4 @@ class TrainingRows:
         random = np.random.default_rng([self.seed, number])
         order = random.permutation(self.count)
         offset = int(random.integers(min(self.length, self.tokens.events - self.count * self.length + 1)))
-        yield from windows(self.tokens, self.length, self.size, order[first * self.size :], offset)
+        yield from windows(self.tokens, self.length, self.batch_size, order[first * self.batch_size :], offset)

@@ -245,16 +245,19 @@ class NeuralModel(Trainable):
         ids = torch.from_numpy(batch.ids).to(self.device)
         result = torch.zeros(batch.ids.shape, dtype=torch.float32, device=self.device)
         wanted = torch.from_numpy(batch.targets).to(self.device)
-        for hidden, row, column in self._hidden_states(network, ids, batch.lengths):
-            keep = wanted[row, column + 1]
+        inside = torch.from_numpy(batch.inside).to(self.device)
+        for hidden, row, column in self._hidden_states(network, ids, batch):
+            keep = inside[row, column + 1]  # not only what is wanted: products of other shapes round otherwise
             row, column = row[keep], column[keep] + 1
-            result[row, column] = network.log_probs_of(hidden[keep], ids[row, column])
-        return result.cpu().numpy()
+            if wanted[row, column].any():
+                result[row, column] = network.log_probs_of(hidden[keep], ids[row, column])
+        return result.where(wanted, 0.0).cpu().numpy()
 
-    def _hidden_states(
-        self, network: Network, ids: Tensor, lengths: np.ndarray
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Hidden states (N, E) after the input at (row, column) (N,) each, every input of a row but its last once."""
+    def _hidden_states(self, network: Network, ids: Tensor, batch: Batch) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Hidden states (N, E) after the input at (row, column) (N,) each, every input of a row but its last once.
+
+        Windows that stand alone are passed over where nothing in them is asked for.
+        """
         size = ids.shape[1] - 1
         if network.stateful:
             state = None
@@ -267,13 +270,16 @@ class NeuralModel(Trainable):
         overlap, stride = _overlap(window)
         starts = [
             (row, start)
-            for row, length in enumerate(lengths)
+            for row, length in enumerate(batch.lengths)
             for start in range(0, max(1, int(length) - 1 - overlap), stride)
         ]
         length, many = min(window, size), max(1, (1 << 15) // window)
         padded = torch.nn.functional.pad(ids, (0, window))
         for first in range(0, len(starts), many):
-            row, start = (torch.tensor(part) for part in zip(*starts[first : first + many], strict=True))
+            some = starts[first : first + many]
+            if not any(batch.targets[row, start + 1 : start + length + 1].any() for row, start in some):
+                continue
+            row, start = (torch.tensor(part) for part in zip(*some, strict=True))
             columns = (start[:, None] + torch.arange(length)).to(self.device)
             hidden, _ = network(padded[row.to(self.device)[:, None], columns])
             places = columns.cpu()

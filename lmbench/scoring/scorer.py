@@ -22,6 +22,7 @@ from lmbench.corpus.scanning import unit_sizes
 from lmbench.corpus.text import Corpus, Split
 from lmbench.errors import ModelError
 from lmbench.models.base import Context, LanguageModel
+from lmbench.training.distributed import processes
 
 BLOCK = 1000
 """Events in a block of running text, the resampling unit where there are no sentences."""
@@ -156,14 +157,28 @@ def score(
 def token_log_probs(
     model: LanguageModel, tokens: Tokens, context: Context, batch_size: int | None = None
 ) -> np.ndarray:
-    """float64 (events,), nats: ln p of every token of ``tokens`` but the opening boundary, in order."""
-    result = np.empty(tokens.events, np.float64)
-    for rows, firsts in _plan(model, tokens, context, batch_size):
-        batch = Batch.of(rows)
+    """float64 (events,), nats: ln p of every token of ``tokens`` but the opening boundary, in order.
+
+    Several processes divide the batches among them, or, where these are too few, ask of each row for a part of its
+    tokens; the same batches are made, so that the numbers are those of one process. All must call it.
+    """
+    result, work = np.zeros(tokens.events, np.float64), processes()
+    batches = list(_plan(model, tokens, context, batch_size))
+    divided = len(batches) >= work.size
+    for rows, firsts in batches[work.rank :: work.size] if divided else batches:
+        batch = Batch.of(rows, None if divided else [_asked(len(row)) for row in rows])
         answer = model.log_probs(batch)
         for row, first, values in zip(rows, firsts, answer, strict=True):
             result[first : first + len(row) - 1] = values[1 : len(row)]
-    return result
+    return work.total(result)
+
+
+def _asked(length: int) -> np.ndarray:
+    """bool (length,): the tokens of a row that this process asks for, one run of them."""
+    work, events = processes(), length - 1
+    first, end = (1 + events * part // work.size for part in (work.rank, work.rank + 1))
+    places = np.arange(length)
+    return (places >= first) & (places < end)
 
 
 def _plan(

@@ -12,18 +12,21 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from lmbench.errors import ModelError, ResultsError
+from lmbench.training.distributed import processes
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary name beside ``path``; rename it to ``path`` when the block ends well.
 
-    A reader never sees half a file. Raises ResultsError where the folder is full or not writable.
+    A reader never sees half a file. Of several processes only the first keeps what it writes. Raises ResultsError where
+    the folder is full or not writable.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{processes().rank}.{os.getpid()}.part")
     try:
         yield temporary
-        os.replace(temporary, path)
+        if processes().leads:
+            os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
         raise ResultsError(
             f"{path} could not be written: {getattr(error, 'strerror', None) or error}. "
@@ -61,6 +64,8 @@ class Checkpoints:
 
     def save(self, tensors: Mapping[str, Any], state: Mapping[str, Any]) -> None:
         """Keep ``tensors`` (name -> torch tensor) and ``state`` (JSON values), replacing what was kept."""
+        if not processes().leads:
+            return
         from safetensors.torch import save_file
 
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -82,4 +87,5 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Forget: the model is finished."""
-        self.path.unlink(missing_ok=True)
+        if processes().leads:
+            self.path.unlink(missing_ok=True)

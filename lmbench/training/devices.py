@@ -8,6 +8,7 @@ import sys
 import torch
 
 from lmbench.errors import UsageError, unknown_name
+from lmbench.training.distributed import processes
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 
@@ -15,12 +16,12 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 def resolve_device(name: str) -> torch.device:
     """``auto`` (the best there is), ``cpu``, ``cuda``, ``cuda:1``, ``mps`` -> the device.
 
-    Raises UsageError where the device is unknown or not there.
+    Of several processes each has a card of its own. Raises UsageError where the device is unknown or not there.
     """
     kind = name.partition(":")[0]
     if kind == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda")
+            return resolve_device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     if kind not in ("cpu", "cuda", "mps"):
         raise unknown_name("device", name, ("auto", "cpu", "cuda", "mps"))
@@ -29,6 +30,9 @@ def resolve_device(name: str) -> torch.device:
         raise UsageError(
             f"The device '{name}' was asked for, but this machine has none. Use device=cpu or device=auto."
         )
+    if kind == "cuda" and not processes().alone:
+        check_cards(processes().local + 1, name)
+        return torch.device("cuda", processes().local)
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -36,6 +40,20 @@ def resolve_device(name: str) -> torch.device:
     if kind == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(f"The device '{name}' was asked for, but there are {torch.cuda.device_count()} cuda devices.")
     return device
+
+
+def check_cards(number: int, name: str) -> None:
+    """Raise UsageError where ``number`` processes on the device ``name`` would have to share cards."""
+    if ":" in name:
+        raise UsageError(
+            f"'{name}' is one card, and each of several processes needs its own. Use device=cuda, which gives "
+            "process 0 the first, process 1 the second and so on."
+        )
+    if number > (cards := torch.cuda.device_count()):
+        raise UsageError(
+            f"{number} processes need {number} cuda devices, one each, and this machine has {cards}. "
+            "Lower --processes, or add --device cpu."
+        )
 
 
 def resolve_precision(name: str, device: torch.device) -> torch.dtype:

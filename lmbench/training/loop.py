@@ -25,8 +25,10 @@ from lmbench.training.averaging import Average
 from lmbench.training.budget import Budget, CurvePoint, FitReport, Progress
 from lmbench.training.checkpoints import Checkpoints
 from lmbench.training.devices import reuse_memory
+from lmbench.training.distributed import processes
 from lmbench.training.interruption import deferred_interrupt
 from lmbench.training.optimizers import build_optimizer, learning_rate_factor
+from lmbench.training.parallel import Parallel, check_shards
 from lmbench.training.plan import Clock, Plan
 from lmbench.training.validation import Validation
 
@@ -99,14 +101,20 @@ class _Training:
         progress: Progress,
         checkpoints: Checkpoints | None,
     ) -> None:
-        self.network, self.plan, self.progress, self.checkpoints = network, plan, progress, checkpoints
-        self.device = next(network.parameters()).device
+        self.plan, self.progress, self.checkpoints, self.processes = plan, progress, checkpoints, processes()
+        self.processes.check(plan.batch_size)
+        if self.processes.sharded:
+            check_shards(plan.optimizer, bool(plan.average_decay))
+        self.parallel = Parallel(network, self.processes)
+        self.network = network = self.parallel.trained
+        self.device = self.parallel.device
         if self.device.type == "cpu":
             reuse_memory()
         self.data = TrainingRows(
             train_tokens, plan.batch_size, plan.sequence_length, shuffled=not network.stateful, seed=plan.seed
         )
-        self.validation = Validation(network, valid_tokens, plan.batch_size, plan.sequence_length)
+        self.processes.check(self.data.batch_size)
+        self.validation = Validation(self.parallel, valid_tokens, plan.batch_size, plan.sequence_length)
         self.optimizer = build_optimizer(plan.optimizer, network, plan.learning_rate, plan.weight_decay)
         self.clock = Clock(budget, self.data.steps)
         self.average = Average(network, 1 - plan.average_decay) if plan.average_decay else None
@@ -116,6 +124,7 @@ class _Training:
         self.best: dict[str, Tensor] = {}
         self.settings = {
             "plan": asdict(plan),
+            "number of processes": self.processes.size,
             "budget": str(budget),
             "text": hashlib.sha256(train_tokens.ids.tobytes() + valid_tokens.ids.tobytes()).hexdigest(),
             "shapes": {name: list(value.shape) for name, value in network.state_dict().items()},
@@ -127,7 +136,7 @@ class _Training:
     def run(self, interrupted: threading.Event) -> FitReport:
         self._resume()
         started = time.perf_counter() - self.clock.seconds
-        keep_at = time.perf_counter() + 1.0
+        keep_at = self.clock.seconds + 1.0
         stopped = "budget"
         self.network.train()
         ended = bool(self.best) and self.clock.fraction() >= 1.0  # cut off between its last step and its report
@@ -136,17 +145,18 @@ class _Training:
             if first == 0:
                 self.states = [None] * self.plan.accumulation
             for rows in self.data.epoch(epoch, first):
-                self._step(torch.from_numpy(rows).to(self.device))
-                self.clock.seconds = time.perf_counter() - started
+                self._step(torch.from_numpy(self.processes.share(rows)).to(self.device))
+                self.clock.seconds, cut_off = self.processes.agree(time.perf_counter() - started, interrupted.is_set())
                 ended = self.clock.fraction() >= 1.0
                 if self._due():
                     self._validate()
-                    self.clock.seconds = time.perf_counter() - started
-                if interrupted.is_set() or time.perf_counter() > keep_at:
-                    began = time.perf_counter()
+                    self.clock.seconds, _ = self.processes.agree(time.perf_counter() - started)
+                if cut_off or self.clock.seconds > keep_at:
+                    began = self.clock.seconds
                     self._keep()
-                    keep_at = time.perf_counter() + max(1.0, (time.perf_counter() - began) / CHECKPOINT_SHARE)
-                if interrupted.is_set():
+                    self.clock.seconds, _ = self.processes.agree(time.perf_counter() - started)
+                    keep_at = self.clock.seconds + max(1.0, (self.clock.seconds - began) / CHECKPOINT_SHARE)
+                if cut_off:
                     raise KeyboardInterrupt
                 if self.worse >= self.plan.patience:
                     stopped = "early-stop"
@@ -154,6 +164,7 @@ class _Training:
                     break
         self.network.load_state_dict(self.best)
         self.network.eval()
+        self.parallel.finish()
         return self._report(stopped)
 
     def _step(self, rows: Tensor) -> None:
@@ -163,10 +174,12 @@ class _Training:
             group["lr"] = self.plan.learning_rate * factor
         self.optimizer.zero_grad(set_to_none=True)
         mean = torch.zeros((), device=self.device)
-        for number, part in enumerate(rows.chunk(self.plan.accumulation)):
-            loss, self.states[number] = self.network.loss(part, self.states[number])  # type: ignore[operator]
+        parts = rows.chunk(self.plan.accumulation)
+        for number, part in enumerate(parts):
             share = len(part) / len(rows)
-            (loss * share).backward()
+            with self.parallel.step(last=part is parts[-1]) as loss_of:
+                loss, self.states[number] = loss_of(part, self.states[number])
+                (loss * share).backward()
             mean += loss.detach() * share
         if self.plan.clip:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip)
@@ -174,7 +187,7 @@ class _Training:
         if self.average is not None:
             self.average.add()
         self.clock.step += 1
-        self.tokens += rows.shape[0] * (rows.shape[1] - 1)
+        self.tokens += self.processes.size * rows.shape[0] * (rows.shape[1] - 1)
         self.since_validation.append(mean)
         if self.clock.step % 20 == 0:
             self._show(self._recent())
@@ -190,7 +203,7 @@ class _Training:
 
     def _recent(self) -> float:
         """Mean loss of the last steps; raises TrainingError where it is no number, or far above that of guessing."""
-        recent = float(torch.stack(self.since_validation[-20:]).mean())
+        recent = self.processes.mean(float(torch.stack(self.since_validation[-20:]).mean()))
         if not recent < self.limit:
             raise TrainingError(
                 f"The loss became {recent:g} nats an event at step {self.clock.step}: training diverged. "
@@ -217,7 +230,7 @@ class _Training:
             loss_now = self.validation.loss()
             if loss_now < self.best_loss:
                 self.best = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
-        self.clock.reserve = time.perf_counter() - began
+        self.clock.reserve, _ = self.processes.agree(time.perf_counter() - began)
         self.clock.validating += self.clock.reserve
         recent = self._recent() if self.since_validation else None
         if not loss_now < self.limit:
@@ -245,19 +258,19 @@ class _Training:
         """Write everything that a restart needs."""
         if self.checkpoints is None:
             return
-        tensors = {f"model.{name}": value for name, value in self.network.state_dict().items()}
-        tensors |= {f"best.{name}": value for name, value in self.best.items()}
+        whole, gathered = self.parallel.whole, self.processes.gathered
+        tensors = {f"model.{name}": value for name, value in whole(self.network.state_dict()).items()}
+        tensors |= {f"best.{name}": value for name, value in whole(self.best).items()}
         for number, entry in self.optimizer.state_dict()["state"].items():
-            tensors |= {
-                f"optimizer.{number}.{key}": torch.as_tensor(value) for key, value in entry.items() if value is not None
-            }
+            known = {key: torch.as_tensor(value) for key, value in entry.items() if value is not None}
+            tensors |= {f"optimizer.{number}.{key}": value for key, value in whole(known).items()}
         for part, state in enumerate(self.states):
-            tensors |= {f"state.{part}.{number}": value for number, value in enumerate(_flatten(state))}
+            tensors |= {f"state.{part}.{number}": gathered(value) for number, value in enumerate(_flatten(state))}
         if self.average is not None:
             tensors |= {f"average.{name}": value for name, value in self.average.mean.items()}
-        tensors["random"] = torch.get_rng_state()
+        tensors["random"] = gathered(torch.get_rng_state())
         if self.device.type == "cuda":
-            tensors["random_cuda"] = torch.cuda.get_rng_state(self.device)
+            tensors["random_cuda"] = gathered(torch.cuda.get_rng_state(self.device))
         self.checkpoints.save(tensors, self._facts())
 
     def _facts(self) -> dict[str, Any]:
@@ -286,22 +299,26 @@ class _Training:
                 f"{self.checkpoints.directory if self.checkpoints else ''} holds the state of a training with another "
                 f"{' and another '.join(other)}. Ask for the same to go on, or delete the folder to start anew."
             )
-        self.network.load_state_dict(_under(tensors, "model."))
-        self.best = {name: value.to(self.device) for name, value in _under(tensors, "best.").items()}
+        shapes, share = self.network.state_dict(), self.processes.share
+        self.network.load_state_dict(self.parallel.divided(_under(tensors, "model."), shapes))
+        best = {name: value.to(self.device) for name, value in _under(tensors, "best.").items()}
+        self.best = self.parallel.divided(best, shapes)
         optimizer = self.optimizer.state_dict()
+        weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
         for name, value in _under(tensors, "optimizer.").items():
             number, key = name.split(".", 1)
+            value = self.parallel.divided({key: value}, {key: weights[int(number)]})[key]
             optimizer["state"].setdefault(int(number), {})[key] = value
         self.optimizer.load_state_dict(optimizer)
         for part in range(self.plan.accumulation):
-            flat = [value.to(self.device) for _, value in sorted(_under(tensors, f"state.{part}.").items())]
+            flat = [share(value).to(self.device) for _, value in sorted(_under(tensors, f"state.{part}.").items())]
             self.states[part] = tuple(flat) if len(flat) > 1 else (flat[0] if flat else None)
         if facts["averaged"] is not None:
             self.average = self.average or Average(self.network, newest=0.0)
             self.average.load(_under(tensors, "average."), facts["averaged"])
-        torch.set_rng_state(tensors["random"])
+        torch.set_rng_state(share(tensors["random"]))
         if "random_cuda" in tensors:
-            torch.cuda.set_rng_state(tensors["random_cuda"], self.device)
+            torch.cuda.set_rng_state(share(tensors["random_cuda"]), self.device)
         for name, value in facts["clock"].items():
             setattr(self.clock, name, value)
         self.curve = [CurvePoint(**point) for point in facts["curve"]]

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from torch import nn
 
 from lmbench.corpus.batches import Tokens, contiguous_rows
+from lmbench.training.parallel import Parallel
 
 VALID_EVENTS = 30_000
 """Events that are read at each validation, roughly."""
@@ -26,9 +26,9 @@ class Validation:
         window 2                   - - - - x x x x      every n-th of them where the split is long
     """
 
-    def __init__(self, network: nn.Module, tokens: Tokens, batch_size: int, sequence_length: int) -> None:
-        self.network, self.ids = network, tokens.ids
-        self.device = next(network.parameters()).device
+    def __init__(self, parallel: Parallel, tokens: Tokens, batch_size: int, sequence_length: int) -> None:
+        self.parallel, self.network, self.ids = parallel, parallel.trained, tokens.ids
+        self.device, self.processes = parallel.device, parallel.processes
         self.batch_size, self.length = batch_size, min(sequence_length, tokens.events)
         self.rows = contiguous_rows(tokens, min(batch_size, max(1, tokens.events // 200)))
 
@@ -38,15 +38,13 @@ class Validation:
         total, count, state = 0.0, 0, None
         with torch.inference_mode():
             for part, seen in self._running() if self.network.stateful else self._windows():
-                rows = torch.from_numpy(part).to(self.device)
-                if seen:
-                    loss = self.network.loss_after(rows, seen)  # type: ignore[operator]
-                else:
-                    loss, state = self.network.loss(rows, state)  # type: ignore[operator]
-                events = part.shape[0] * (part.shape[1] - 1 - seen)
+                mine, number = self.processes.dealt(part)
+                loss, state = self.parallel.loss(torch.from_numpy(mine).to(self.device), state, seen)
+                events = number * (part.shape[1] - 1 - seen)
                 total, count = total + float(loss) * events, count + events
         self.network.train()
-        return total / count
+        total, count = self.processes.total(np.array([total, count], np.float64))
+        return float(total / count)
 
     def _running(self) -> Iterator[tuple[np.ndarray, int]]:
         """int64 (B, L + 1), one after the other, and 0."""

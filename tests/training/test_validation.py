@@ -10,6 +10,8 @@ from torch import nn
 from lmbench.corpus.batches import Tokens
 from lmbench.corpus.tokenizers import train_tokenizer
 from lmbench.training import validation
+from lmbench.training.distributed import Processes
+from lmbench.training.parallel import Parallel
 from lmbench.training.validation import Validation
 
 
@@ -42,7 +44,7 @@ def numbered(events: int) -> Tokens:
 def test_windows_ask_for_every_event_once(events, length, overlap):
     network = Spy(stateful=False, overlap=overlap)
     tokens = numbered(events)
-    loss = Validation(network, tokens, 3, length).loss()
+    loss = Validation(Parallel(network, Processes()), tokens, 3, length).loss()
     assert network.asked == tokens.ids[1:].tolist()
     assert loss == pytest.approx(tokens.ids[1:].mean())  # parts of unlike size weigh as many events as they have
 
@@ -50,7 +52,7 @@ def test_windows_ask_for_every_event_once(events, length, overlap):
 def test_windows_of_a_long_split_are_taken_evenly(monkeypatch):
     monkeypatch.setattr(validation, "VALID_EVENTS", 100)
     network = Spy(stateful=False, overlap=4)
-    Validation(network, numbered(1000), 3, 8).loss()
+    Validation(Parallel(network, Processes()), numbered(1000), 3, 8).loss()
     asked = np.array(network.asked)
     # (1000 - 8) / 4 = 248 windows bring 992 events: every tenth is read, 25 of them, and the first of all
     assert len(asked) == 8 + 25 * 4
@@ -60,6 +62,6 @@ def test_windows_of_a_long_split_are_taken_evenly(monkeypatch):
 def test_a_state_runs_on(monkeypatch):
     monkeypatch.setattr(validation, "VALID_EVENTS", 120)
     network = Spy(stateful=True, overlap=0)
-    Validation(network, numbered(1000), 3, 8).loss()
+    Validation(Parallel(network, Processes()), numbered(1000), 3, 8).loss()
     assert network.states == [None, 1, 2, 3, 4]  # 3 rows, 40 columns of each, 8 at a time
     assert network.asked[:8] == list(range(1, 9))

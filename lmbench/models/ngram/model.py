@@ -22,6 +22,7 @@ from lmbench.models.ngram.settings import check_settings, describe_method, estim
 from lmbench.models.ngram.table import Table
 from lmbench.training.budget import Budget, FitReport, Progress, Silent
 from lmbench.training.checkpoints import Checkpoints
+from lmbench.training.distributed import processes
 
 ARRAYS_FILE = "ngram.safetensors"
 DEFAULT_ORDER = 5
@@ -187,7 +188,9 @@ class NGram(Trainable):
         """Where files lie while the model is made, if memory is limited."""
         if self.config.memory is None:
             return None
-        return checkpoints.directory / "counting" if checkpoints else Path(tempfile.mkdtemp(prefix="lmbench-"))
+        if checkpoints and processes().leads:
+            return checkpoints.directory / "counting"
+        return Path(tempfile.mkdtemp(prefix="lmbench-"))
 
     def _count(self, ids: np.ndarray, size: int, folder: Path | None, progress: Progress) -> Counts:
         order = self.max_context + 1
