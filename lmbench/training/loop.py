@@ -316,9 +316,9 @@ class _Training:
         if facts["averaged"] is not None:
             self.average = self.average or Average(self.network, newest=0.0)
             self.average.load(_under(tensors, "average."), facts["averaged"])
-        torch.set_rng_state(share(tensors["random"]))
+        torch.set_rng_state(share(tensors["random"]).clone())  # torch reads a view from where its memory begins
         if "random_cuda" in tensors:
-            torch.cuda.set_rng_state(share(tensors["random_cuda"]), self.device)
+            torch.cuda.set_rng_state(share(tensors["random_cuda"]).clone(), self.device)
         for name, value in facts["clock"].items():
             setattr(self.clock, name, value)
         self.curve = [CurvePoint(**point) for point in facts["curve"]]

@@ -61,6 +61,11 @@ def process(*arguments: object, **settings: object) -> subprocess.CompletedProce
     return subprocess.run(command(*arguments), **options)  # type: ignore[call-overload, no-any-return]
 
 
+def start(*arguments: object) -> subprocess.Popen[str]:
+    """Start ``lmbench`` as a process of its own."""
+    return subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
 def complaint(result: Result) -> str:
     """The one paragraph that a refused command prints; nothing stands on standard output."""
     assert result.exit_code == 2, result.output
