@@ -23,7 +23,7 @@ def launch_options(command: Command) -> Command:
     """``--launch``, ``--processes`` and ``--shard``: where they ask for several processes, these run ``command``."""
 
     @click.option("--launch", metavar="torchrun", help="Start several processes, which divide each step among them.")
-    @click.option("--processes", type=int, metavar="N", help="How many: as many as cards, or as the CPU has cores for.")
+    @click.option("--processes", type=int, metavar="N", help="How many processes; on cards, one each.")
     @click.option(
         "--shard", is_flag=True, help="Divide the weights among the processes too, for a model beyond one card (FSDP)."
     )

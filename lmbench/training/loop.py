@@ -335,7 +335,7 @@ class _Training:
             epochs=self.clock.step / self.data.steps,
             valid_loss=self.best_loss,
             stopped=stopped,
-            device=str(self.device),
+            device=str(self.device) if self.processes.alone else f"{self.processes.size} x {self.device.type}",
             curve=tuple(self.curve),
         )
 

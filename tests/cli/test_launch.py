@@ -9,7 +9,7 @@ import time
 import pytest
 import torch
 
-from .conftest import complaint, process, start
+from tests.cli.conftest import complaint, process, start
 
 GPT = "gpt:width=8:heads=2:layers=1:batch_size=4:sequence_length=8:device=cpu"
 LAUNCH = ("--launch", "torchrun", "--processes")

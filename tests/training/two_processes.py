@@ -26,10 +26,10 @@ TRAINED = {
     "lstm": LSTM,
     "lstm-accumulated": LSTM + ":accumulation=2:label_smoothing=0.1",
 }
-SHARDED = {"gpt": GPT, "lstm": LSTM + ":layers=2", "gpt-accumulated": GPT + ":accumulation=2"}
+SHARDED = {"gpt": GPT + ":accumulation=2", "lstm": LSTM + ":layers=2"}
 SCORED = ("ngram", "ngram+lstm", "lstm", "gpt", "ffnn", "bert")
 DROPPED = LSTM.replace("dropout=0", "dropout=0.3")
-STEPS = Budget(steps=30)
+STEPS = Budget(steps=12)
 
 
 def tokens() -> tuple[Tokens, Tokens, Tokens]:
@@ -46,7 +46,7 @@ class Interrupt(Silent):
     sent = False
 
     def update(self, fraction: float, **figures: float) -> None:
-        if figures["step"] == 20 and processes().rank == 1 and not self.sent:
+        if figures["step"] >= 5 and processes().rank == 1 and not self.sent:
             self.sent = True
             os.kill(os.getpid(), signal.SIGTERM)
 
