@@ -83,7 +83,7 @@ class Processes:
         import torch
 
         parts = [torch.empty_like(tensor) for _ in range(self.size)]
-        self._joined().all_gather(parts, tensor.contiguous())
+        self.joined().all_gather(parts, tensor.contiguous())
         return torch.cat(parts)
 
     def total(self, values: np.ndarray) -> np.ndarray:
@@ -93,7 +93,7 @@ class Processes:
         import torch
 
         result = torch.from_numpy(values.copy())
-        self._joined().all_reduce(result)
+        self.joined().all_reduce(result)
         return result.numpy()
 
     def mean(self, value: float) -> float:
@@ -144,11 +144,11 @@ class Processes:
         """At the end of a command: none ends before process 0 has told its results."""
         if self.alone:
             return
-        dist = self._joined()
+        dist = self.joined()
         self.wait()
         dist.destroy_process_group()
 
-    def _joined(self) -> Any:
+    def joined(self) -> Any:
         """``torch.distributed``, all processes connected."""
         import torch
         import torch.distributed as dist

@@ -49,11 +49,11 @@ class Parallel:
         if processes.alone:
             self.loss: Any = _Loss(network)
             return
-        processes._joined()
+        processes.wait()
         if processes.sharded:
             self.trained = copy.deepcopy(network)
             network.cpu()
-            self.loss = self.engine = _sharded(self.trained, self.device)
+            self.loss = self.engine = _sharded(self.trained, self.device, processes)
         else:
             cards = [self.device] if self.device.type == "cuda" else None
             self.loss = _Loss(network)
@@ -103,12 +103,12 @@ def as_divided(value: Tensor, like: Tensor) -> Tensor:
     return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
 
 
-def _sharded(network: nn.Module, device: torch.device) -> Any:
+def _sharded(network: nn.Module, device: torch.device, processes: Processes) -> Any:
     """The loss of ``network``, each layer of which is divided; what lies outside the layers is divided as one."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
+    mesh = init_device_mesh(device.type, (processes.size,))
     for part in network.modules():
         if isinstance(part, nn.ModuleList):
             for layer in part:
