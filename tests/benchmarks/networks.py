@@ -1,16 +1,20 @@
-"""Training and scoring rates of the networks, beside the same LSTM written plainly.
+"""Training and scoring rates of the networks, beside a plain LSTM and beside the matrix rate of the machine.
 
-    python tests/benchmarks/networks.py [--steps 20]
+    python tests/benchmarks/networks.py [--steps 20] [--out FILE.md]
 
-Random tokens, vocabulary of 10,000: the time of a step does not depend on what the tokens are. Each figure is the
-fastest of the steps; run it on a quiet machine.
+Random tokens: the time of a step does not depend on what the tokens are. Each figure is the fastest of the steps; run
+it on a quiet machine. The share of the matrix rate counts, for each event, two operations for each weight that it is
+multiplied by, three times (forward, and backward to inputs and weights), attention and all else aside, and divides by
+what the machine reaches on a 2048 x 2048 product in the same precision.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,12 +22,25 @@ from torch import nn
 from torch.nn import functional as F
 
 from lmbench.corpus.batches import Batch
-from lmbench.models.gpt import GPT, GPTConfig
+from lmbench.corpus.tokenizers import WordConfig, WordTokenizer
+from lmbench.corpus.vocabulary import Vocabulary
+from lmbench.models import registry
 from lmbench.models.neural import NeuralModel
-from lmbench.models.recurrent import LSTM, RecurrentConfig
+from lmbench.training.devices import reuse_memory
 from lmbench.training.optimizers import build_optimizer
 
 VOCABULARY = 10_000
+FAMILIES = {
+    "ffnn": "ffnn:width=256:order=6:batch_size=20:sequence_length=35",
+    "rnn": "rnn:hidden=256",
+    "gru": "gru:hidden=256",
+    "lstm": "lstm:hidden=256",
+    "mingru": "mingru:width=128",
+    "cnn": "cnn:width=128",
+    "gpt": "gpt:width=128",
+    "bert": "bert:width=128",
+}
+"""About the sizes that each takes for Penn Treebank and some minutes."""
 
 
 class Plain(nn.Module):
@@ -41,61 +58,111 @@ class Plain(nn.Module):
         return F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].t().flatten())
 
 
+def matrix_rate(precision: torch.dtype) -> float:
+    """Floating-point operations a second of a 2048 x 2048 product."""
+    matrix = torch.randn(2048, 2048).to(precision)
+    return 2 * 2048**3 / min(_timed(lambda: matrix @ matrix) for _ in range(10))
+
+
 def step_seconds(
     network: nn.Module, loss: Callable[[torch.Tensor], torch.Tensor], shape: tuple[int, int], n: int
 ) -> float:
     """Seconds of the fastest of ``n`` training steps on rows of ``shape``."""
     optimizer = build_optimizer("sgd", network.train(), 0.1, 0.0)
     rows = torch.randint(1, VOCABULARY, (shape[0], shape[1] + 1))
-    fastest = float("inf")
-    for _ in range(n):
-        began = time.perf_counter()
+
+    def step() -> None:
         optimizer.zero_grad(set_to_none=True)
         loss(rows).backward()
         nn.utils.clip_grad_norm_(network.parameters(), 0.25)
         optimizer.step()
-        fastest = min(fastest, time.perf_counter() - began)
-    return fastest
+
+    return min(_timed(step) for _ in range(n))
 
 
-def report(name: str, model: NeuralModel, shape: tuple[int, int], n: int) -> float:
-    """Print the rates of one model; returns its seconds a step."""
+def _timed(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def measured(spec: str, rates: dict[torch.dtype, float], n: int) -> tuple[str, float]:
+    """A row of the table, and the seconds of a step."""
     torch.manual_seed(1)
-    model._place(model.build(VOCABULARY))
-    network = model._fitted()
+    tokenizer = WordTokenizer(WordConfig(), Vocabulary(["</s>", *(f"w{n}" for n in range(VOCABULARY - 1))]))
+    model = registry.create(f"{spec}:dropout=0.2" if "dropout" not in spec else spec)
+    if not isinstance(model, NeuralModel):
+        raise SystemExit(f"{spec} is no network.")
+    usual = model.usual(False, model.width or 0, 5.0)
+    left_open = {name: value for name, value in usual.items() if getattr(model.config, name) is None}
+    model.config = dataclasses.replace(model.config, **left_open)
+    model.tokenizer = tokenizer
+    network = model.build(VOCABULARY)
+    model._place(network)
+    shape = model.config.batch_size, model.config.sequence_length
     seconds = step_seconds(network, lambda rows: network.loss(rows)[0], shape, n)
     events = shape[0] * shape[1]
-    row = np.concatenate(([0], np.random.default_rng(1).integers(1, VOCABULARY, 20_000)))
-    began = time.perf_counter()
-    model.log_probs(Batch.of([row]))
-    scoring = 20_000 / (time.perf_counter() - began)
-    print(f"{name:<24}{1000 * seconds:8.1f} ms a step {events / seconds:10,.0f} tokens/s {scoring:10,.0f} scored/s")
-    return seconds
+    weights = sum(weight.numel() for weight in network.parameters() if weight.dim() > 1)
+    weights -= 0 if network.output is None else network.embedding.weight.numel()
+    share = 6 * events * weights / seconds / rates[network.precision]
+    count = 2_000 if model.reads == "both" else 20_000
+    row = np.concatenate(([0], np.random.default_rng(1).integers(1, VOCABULARY, count)))
+    if model.reads == "both":
+        row[::25] = 0  # sentences: what a masked model reads for each token
+    scoring = count / _timed(lambda: model.log_probs(Batch.of([row])))
+    precision = str(network.precision).removeprefix("torch.")
+    cells = (
+        spec,
+        precision,
+        f"{1000 * seconds:.1f}",
+        f"{events / seconds:,.0f}",
+        f"{scoring:,.0f}",
+        f"{100 * share:.0f} %",
+    )
+    return "| " + " | ".join(cells) + " |", seconds
 
 
 def main() -> None:
-    """Print one line a model, and how much faster the LSTM is than the plain one."""
+    """Print the table and the ratios to the plain LSTM; with --out, write them as well."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=20)
-    steps = parser.parse_args().steps
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
-    for hidden, layers in ((256, 1), (200, 2)):
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    reuse_memory()
+    rates = {precision: matrix_rate(precision) for precision in (torch.float32, torch.bfloat16)}
+    lines: list[str] = []
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+        lines.append(line)
+
+    say(
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads; product of 2048 x 2048: "
+        f"float32 {rates[torch.float32] / 1e9:.0f} GFLOP/s, bfloat16 {rates[torch.bfloat16] / 1e9:.0f} GFLOP/s\n"
+    )
+    say("| model | precision | ms a step | trained tokens/s | scored tokens/s | of the matrix rate |")
+    say("| --- | --- | ---: | ---: | ---: | ---: |")
+    ours: dict[str, float] = {}
+    for spec in [
+        *FAMILIES.values(),
+        "lstm:hidden=200:layers=2",
+        "lstm:hidden=650:layers=2",
+        "gpt:width=384",
+        "gpt:width=384:batch_size=32:sequence_length=128",
+    ]:
+        row, ours[spec] = measured(spec, rates, given.steps)
+        say(row)
+    say("")
+    for hidden, layers in ((200, 2), (256, 1), (650, 2)):
         plain = Plain(hidden, layers)
-        reference = step_seconds(plain, plain.loss, (20, 35), steps)
-        print(
-            f"{f'plain LSTM {layers} x {hidden}':<24}{1000 * reference:8.1f} ms a step"
-            f" {700 / reference:10,.0f} tokens/s"
+        reference = step_seconds(plain, plain.loss, (20, 35), given.steps)
+        spec = f"lstm:hidden={hidden}" + (f":layers={layers}" if layers > 1 else "")
+        say(
+            f"A step of nn.LSTM and F.cross_entropy in float32, {layers} x {hidden}, 20 rows of 35: "
+            f"{1000 * reference:.1f} ms; `{spec}` is {reference / ours[spec]:.2f} times as fast."
         )
-        ours = report(
-            f"lstm {layers} x {hidden}",
-            LSTM(RecurrentConfig(hidden=hidden, layers=layers, dropout=0.2)),
-            (20, 35),
-            steps,
-        )
-        print(f"{'':<24}{reference / ours:8.2f} times as fast")
-    for width in (128, 256):
-        config = GPTConfig(width=width, heads=width // 64, sequence_length=64, dropout=0.1)
-        report(f"gpt 4 x {width}", GPT(config), (16, 64), steps)
+    if given.out:
+        given.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
