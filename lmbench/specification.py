@@ -18,12 +18,12 @@ from lmbench.errors import UsageError, unknown_name
 
 
 def parse(text: str) -> tuple[str, dict[str, str]]:
-    """Split ``name:key=value:key=value`` into the name and its settings.
+    """Split ``name:key=value:key=value`` into the name and its settings; a model in parentheses is left out.
 
     >>> parse("ngram:order=3:smoothing=witten-bell")
     ('ngram', {'order': '3', 'smoothing': 'witten-bell'})
     """
-    name, *parts = text.strip().split(":")
+    name, *parts = wrapped(text)[0].strip().split(":")
     if not name:
         raise UsageError(f"'{text}' names nothing. Write name or name:key=value:key=value.")
     settings: dict[str, str] = {}
@@ -37,19 +37,68 @@ def parse(text: str) -> tuple[str, dict[str, str]]:
     return name, settings
 
 
+def wrapped(text: str) -> tuple[str, str | None]:
+    """A specification without the model in its parentheses, and that model, None where it has none.
+
+    >>> wrapped("dynamic(lstm:hidden=256):segment=20")
+    ('dynamic:segment=20', 'lstm:hidden=256')
+    """
+    first = re.search(r"[():=]", text)
+    if first is None or first[0] in ":=":  # a parenthesis in a value, such as a path, is part of it
+        return text, None
+    close = next((at for at in range(first.start(), len(text)) if not _open(text[: at + 1])), None)
+    if first[0] == ")" or close is None:
+        raise UsageError(
+            f"In '{text}' a parenthesis is not {'opened' if first[0] == ')' else 'closed'}. Write the model that is "
+            "wrapped in a pair of them: dynamic(lstm:hidden=256):segment=20."
+        )
+    name, base, rest = text[: first.start()].strip(), text[first.end() : close].strip(), text[close + 1 :].strip()
+    if not name or not base or rest[:1] not in ("", ":"):
+        lacking = "no name before" if not name else "no model in" if not base else f"'{rest}' after"
+        raise UsageError(
+            f"'{text}' has {lacking} its parentheses. Write name(model) or name(model):key=value, for example "
+            "dynamic(lstm:hidden=256):segment=20."
+        )
+    return name + rest, base
+
+
 def parts(text: str) -> list[str]:
-    """The parts of a mixture, or the one model: a + before a name joins, one inside a number does not.
+    """The parts of a mixture, or the one model: a + before a name joins, one inside a number or parentheses does not.
 
     >>> parts("ngram:order=3+lstm:learning_rate=1e+1")
     ['ngram:order=3', 'lstm:learning_rate=1e+1']
     """
-    return re.split(r"\+(?=\s*[A-Za-z_])", text)
+    return _cut(text, r"\+(?=\s*[A-Za-z_])")
+
+
+def families(text: str) -> list[str]:
+    """The names of all families that a specification is made of.
+
+    >>> families("neural-cache(lstm:hidden=256)+ngram")
+    ['neural-cache', 'lstm', 'ngram']
+    """
+    found = []
+    for part in parts(text):
+        base = wrapped(part)[1]
+        found += [parse(part)[0], *(families(base) if base else ())]
+    return found
+
+
+def depth(text: str) -> int:
+    """How many models deep a specification is: 0 for one that stands alone, else one more than what it is made of.
+
+    >>> depth("lstm"), depth("dynamic(lstm)"), depth("dynamic(lstm)+ngram")
+    (0, 1, 2)
+    """
+    pieces = parts(text)
+    bases = [wrapped(piece)[1] for piece in pieces]
+    return max(1 + depth(base) if base else 0 for base in bases) + (len(pieces) > 1)
 
 
 def named(models: Sequence[str]) -> list[tuple[str, str]]:
     """Name and specification of each model of a list: ``kn5=ngram:order=5`` is called kn5, any other what it is.
 
-    A part of a mixture may be called by such a name.
+    A part of a mixture, or a model in parentheses, may be called by such a name.
 
     >>> named(["kn5=ngram:order=5", "cache", "both=kn5+cache"])
     [('kn5', 'ngram:order=5'), ('cache', 'cache'), ('both', 'ngram:order=5+cache')]
@@ -58,17 +107,39 @@ def named(models: Sequence[str]) -> list[tuple[str, str]]:
     for text in models:
         match = re.fullmatch(r"([^:+=]+)=(.+)", text.strip())
         name, written = (match[1].strip(), match[2].strip()) if match else (text, text)
-        known[name] = "+".join(known.get(part.strip(), part) for part in parts(written))
+        known[name] = _resolved(written, known)
     return list(known.items())
 
 
+def _resolved(text: str, known: Mapping[str, str]) -> str:
+    """``text`` with the specification in place of each name that is ``known``."""
+    pieces = []
+    for part in parts(text):
+        own, base = (known[part.strip()], None) if part.strip() in known else wrapped(part)
+        name, *settings = own.split(":")
+        pieces.append(own if base is None else ":".join([f"{name}({_resolved(base, known)})", *settings]))
+    return "+".join(pieces)
+
+
 def split(text: str) -> list[str]:
-    """The specifications of a comma-separated list.
+    """The specifications of a comma-separated list; a comma in parentheses separates none.
 
     >>> split("ngram:order=3, lstm")
     ['ngram:order=3', 'lstm']
     """
-    return [part.strip() for part in text.split(",") if part.strip()]
+    return [part.strip() for part in _cut(text, ",") if part.strip()]
+
+
+def _cut(text: str, separator: str) -> list[str]:
+    """The pieces between those matches of ``separator`` that stand outside parentheses."""
+    cuts = [match.span() for match in re.finditer(separator, text) if not _open(text[: match.start()])]
+    starts, ends = [0, *(end for _, end in cuts)], [*(start for start, _ in cuts), len(text)]
+    return [text[start:end] for start, end in zip(starts, ends, strict=True)]
+
+
+def _open(text: str) -> int:
+    """How many parentheses of ``text`` wait to be closed."""
+    return max(0, text.count("(") - text.count(")"))
 
 
 def configure(kind: str, config: type[Any], settings: Mapping[str, Any]) -> Any:

@@ -43,11 +43,6 @@ class Job:
     def key(self) -> Key:
         return (self.name, self.seed)
 
-    @property
-    def mixed(self) -> bool:
-        """Whether it is a mixture of several models."""
-        return len(specification.parts(self.spec)) > 1
-
     def create(self, device: str) -> Trainable:
         """The model, not yet fitted. Raises UsageError for settings that cannot be."""
         defaults: dict[str, Any] = {"device": device}
@@ -204,7 +199,7 @@ def _jobs(recipe: Recipe) -> list[Job]:
     """Every model with every seed, tried by creating it. Raises UsageError for settings that cannot be.
 
     A model that draws no random numbers, or whose seed is written into it, runs once: it would only repeat itself.
-    Mixtures come last, when the models that they are made of are trained.
+    What is made of other models comes after them, when they are trained.
     """
     jobs: list[Job] = []
     for seed in recipe.all_seeds:
@@ -217,7 +212,7 @@ def _jobs(recipe: Recipe) -> list[Job]:
             jobs.append(Job(called, spec, seed if seeded else None, folder))
             if seed == recipe.seed:
                 jobs[-1].create(recipe.device)
-    return sorted(jobs, key=lambda job: job.mixed)
+    return sorted(jobs, key=lambda job: specification.depth(job.spec))
 
 
 def _draws(spec: str) -> bool:
@@ -225,7 +220,9 @@ def _draws(spec: str) -> bool:
     if len(parts := specification.parts(spec)) > 1:
         return any(map(_draws, parts))
     name, settings = specification.parse(spec)
-    config = getattr(registry.family(name), "Config", None)
+    base, config = specification.wrapped(spec)[1], getattr(registry.family(name), "Config", None)
+    if base is not None:
+        return _draws(base)
     return config is not None and "seed" not in settings and any(f.name == "seed" for f in dataclasses.fields(config))
 
 

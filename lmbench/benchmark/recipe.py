@@ -170,7 +170,6 @@ class Recipe:
         for name, model in names:
             if name != model and name in known:
                 raise UsageError(f"'{name}={model}' gives a model the name of a family. Choose another name for it.")
-            for part in specification.parts(model):
-                family, _ = specification.parse(part)
+            for family in specification.families(model):
                 if family not in known:
                     raise unknown_name("model", family, known)

@@ -32,7 +32,7 @@ from lmbench.corpus.text import Corpus
 from lmbench.errors import ModelError, ResultsError
 from lmbench.models import registry
 from lmbench.models.base import LanguageModel
-from lmbench.models.mixture import Mixture
+from lmbench.models.composed import Composed
 from lmbench.scoring.scorer import score
 from lmbench.tasks.ranking import rank
 from lmbench.training.budget import Budget, FitReport, Step
@@ -195,25 +195,27 @@ class _Run:
             self.journal.step("backward", "there is nothing to learn, and nothing that could be learned better")
             return self.plan.source, {}
         model = job.create(self.plan.recipe.device)
-        if isinstance(model, Mixture):
+        if isinstance(model, Composed):
             self._lend(model)
         budget, directory = Budget.parse(self.plan.recipe.budget), self.folder.model(job.folder)
         report = model.fit(self.plan.data.train, self.plan.data.valid, budget, self.journal, Checkpoints(directory))
         self._name_steps(report)
         return model, report.to_dict()
 
-    def _lend(self, mixture: Mixture) -> None:
-        """Give ``mixture`` the parts that this run has trained already, with what that cost."""
-        for number, part in enumerate(mixture.parts):
+    def _lend(self, composed: Composed) -> None:
+        """Give ``composed`` the parts that this run has trained already, with what that cost."""
+        for number, part in enumerate(composed.parts):
             job = next((job for job in self.plan.jobs if self._same(job, part)), None)
             result = self.results.get(job.key) if job else None
             if job is None or result is None:
+                if isinstance(part, Composed):
+                    self._lend(part)
                 continue
             if result.status == "failed":
                 raise ModelError(f"its part {result.label} failed in this run: {result.reason}")
             if kept := self._kept(job):
                 model, facts = kept
-                mixture.take(number, model, FitReport.from_dict(facts["report"]))
+                composed.take(number, model, FitReport.from_dict(facts["report"]), self.folder.model(job.folder))
                 self.journal.note(f"part {number + 1} is {result.label} of this run, read and not trained again")
 
     def _same(self, job: Job, part: LanguageModel) -> bool:

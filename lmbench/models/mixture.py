@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -16,11 +14,11 @@ import numpy as np
 from lmbench.corpus.batches import Batch, Tokens
 from lmbench.corpus.tokenizers import Tokenizer
 from lmbench.errors import ModelError, UsageError
-from lmbench.models import registry
-from lmbench.models.base import Confident, LanguageModel, Trainable, read_model, write_model
+from lmbench.models.base import Confident, LanguageModel, read_model, write_model
+from lmbench.models.composed import Composed, load_parts, total
 from lmbench.models.interpolation import fit_weights
 from lmbench.training.budget import Budget, FitReport, Progress, Silent
-from lmbench.training.checkpoints import Checkpoints, write_json
+from lmbench.training.checkpoints import Checkpoints
 
 PRIOR = 50.0
 """Events that the weights of all buckets together are worth in each bucket, so that a rare one says little."""
@@ -38,7 +36,7 @@ class MixtureConfig:
     has perplexity 121.73 and 120.74; with three caches, of half-lives 50, 500 and none, 119.20 and 117.47."""
 
 
-class Mixture(Trainable):
+class Mixture(Composed):
     """Linear interpolation of any models that share their tokens (Jelinek & Mercer 1980).
 
     With b the bucket of the history h, known before the word w::
@@ -49,6 +47,7 @@ class Mixture(Trainable):
     own context: one that reads sentence by sentence begins anew at each boundary, whatever the others do.
 
     >>> from lmbench.corpus.tokenizers import train_tokenizer
+    >>> from lmbench.models import registry
     >>> sentences = ["the cat sat", "the dog slept"]
     >>> tokens = train_tokenizer("word:min_count=1", sentences).encode(sentences)
     >>> model = registry.create("ngram:order=2+uniform")
@@ -64,7 +63,8 @@ class Mixture(Trainable):
 
     def __init__(self, config: MixtureConfig | None = None, parts: Sequence[LanguageModel] = ()) -> None:
         """``parts``: fitted models, or unfitted ones for ``fit``. Raises UsageError where they cannot be mixed."""
-        self.config, self.parts = config or MixtureConfig(), tuple(parts)
+        super().__init__(parts)
+        self.config = config or MixtureConfig()
         if len(self.parts) < 2:
             raise UsageError(
                 f"A mixture needs at least two parts and has {len(self.parts)}. Join them by +, its own settings "
@@ -80,8 +80,6 @@ class Mixture(Trainable):
                 )
         self.context = "stream" if any(part.context == "stream" for part in self.parts) else "sentence"
         self.adapts = any(part.adapts for part in self.parts)
-        self.names = tuple(map(registry.describe, self.parts))  # as they were asked for, before automatic choices
-        self.reports: dict[int, FitReport] = {}
         self.keys = np.zeros(0, np.int64)  # (K,), ascending: the buckets that have weights of their own
         self.weights = np.full((1, len(self.parts)), 1 / len(self.parts))  # (1 + K, M); row 0 for all other buckets
 
@@ -90,16 +88,6 @@ class Mixture(Trainable):
         """Of the part that looks back furthest."""
         known = [part.max_context for part in self.parts]
         return None if None in known else max(length for length in known if length is not None)
-
-    @property
-    def parameters(self) -> int:
-        """Of all parts; the weights are not counted."""
-        return sum(part.parameters for part in self.parts)
-
-    def take(self, number: int, part: LanguageModel, report: FitReport) -> None:
-        """Put ``part``, trained before at the cost in ``report``, in place of the one that fit would train."""
-        self.parts = (*self.parts[:number], part, *self.parts[number + 1 :])
-        self.reports[number] = report
 
     def fit(
         self,
@@ -114,17 +102,12 @@ class Mixture(Trainable):
         The report adds the costs of all parts up. With ``checkpoints`` a part that is done is kept beside them, and a
         fit that was cut off goes on from there.
         """
-        progress, reports = progress or Silent(), []
-        for number, part in enumerate(self.parts):
-            if number not in self.reports:
-                progress.note(f"part {number + 1} of {len(self.parts)}: {self.names[number]}")
-                part, report = _fit_part(part, train, valid, budget, progress, checkpoints, number)
-                self.parts = (*self.parts[:number], part, *self.parts[number + 1 :])
-            reports.append(self.reports.get(number) or report)
+        progress = progress or Silent()
+        reports = self.train_parts(train, valid, budget, progress, checkpoints)
         began = time.perf_counter()
         notes, valid_loss = self.fit_weights(valid, progress)
         notes = (*(note for report in reports for note in report.notes), *notes)
-        return _total(reports, time.perf_counter() - began, valid_loss, notes)
+        return total(reports, time.perf_counter() - began, valid_loss, notes)
 
     def fit_weights(self, valid: Tokens, progress: Progress | None = None) -> tuple[tuple[str, ...], float]:
         """Find the weights on ``valid`` for parts that are fitted; notes that tell them, and nats per event there.
@@ -193,8 +176,7 @@ class Mixture(Trainable):
     def save(self, directory: Path) -> None:
         """Write each part into a folder of its own, ``part-1`` ..., then ``model.json`` with the weights."""
         directory = Path(directory)
-        for number, part in enumerate(self.parts):
-            part.save(_folder(directory, number))
+        self.save_parts(directory)
         state = {"parts": len(self.parts), "weights": self.weights.tolist(), "buckets": self.keys.tolist()}
         write_model(directory, self, {"config": asdict(self.config), **state})
 
@@ -204,7 +186,7 @@ class Mixture(Trainable):
         directory = Path(directory)
         tokenizer, state = read_model(directory)
         try:
-            parts = [registry.load(_folder(directory, number)) for number in range(state["parts"])]
+            parts = load_parts(directory, state["parts"])
             model = cls(MixtureConfig(**state["config"]), parts)
             model.weights, model.keys = np.array(state["weights"]), np.array(state["buckets"], np.int64)
             if model.weights.shape != (1 + len(model.keys), len(parts)):
@@ -213,50 +195,6 @@ class Mixture(Trainable):
             raise ModelError(f"The mixture in {directory} is damaged ({error}). Make it again.") from None
         model.tokenizer = tokenizer
         return model
-
-
-def _fit_part(
-    part: LanguageModel,
-    train: Tokens,
-    valid: Tokens,
-    budget: Budget | None,
-    progress: Progress,
-    checkpoints: Checkpoints | None,
-    number: int,
-) -> tuple[LanguageModel, FitReport]:
-    """The part, trained, or as it was kept beside ``checkpoints`` by a fit that was cut off; and its report."""
-    fit = getattr(part, "fit", None)  # isinstance would ask an unfitted network for its size
-    if fit is None:
-        raise ModelError(f"{part.kind} cannot be trained, so it cannot be part of a mixture that is.")
-    if checkpoints is None:
-        return part, fit(train, valid, budget, progress)
-    folder, asked = _folder(checkpoints.directory, number), registry.describe(part)
-    kept = folder / "fit.json"
-    if kept.is_file():
-        facts = json.loads(kept.read_text(encoding="utf-8"))
-        if facts["asked"] == asked:
-            progress.note("was done before; it is read, not trained again")
-            return registry.load(folder), FitReport.from_dict(facts["report"])
-    report = fit(train, valid, budget, progress, Checkpoints(folder))
-    part.save(folder)
-    write_json(kept, {"asked": asked, "report": report.to_dict()})
-    Checkpoints(folder).clear()
-    return part, report
-
-
-def _total(reports: Sequence[FitReport], seconds: float, valid_loss: float, notes: tuple[str, ...]) -> FitReport:
-    """The costs of all parts together. ``seconds``: what the weights cost."""
-    trained = [report for report in reports if report.stopped != "closed-form"]
-    slowest = max(trained or reports, key=lambda report: report.train_seconds)
-    return dataclasses.replace(
-        slowest,
-        train_seconds=sum(report.train_seconds for report in reports) + seconds,
-        tokens=sum(report.tokens for report in reports),
-        steps=sum(report.steps for report in reports),
-        valid_loss=valid_loss,
-        curve=(),
-        notes=notes,
-    )
 
 
 def _shared_tokenizer(parts: Sequence[LanguageModel]) -> Tokenizer:
@@ -277,7 +215,3 @@ def _reading(tokenizer: Tokenizer) -> dict[str, Any]:
     state = tokenizer.to_dict()
     config = {key: value for key, value in state["config"].items() if key not in ("min_count", "size")}
     return {**state, "config": config, "counts": None}
-
-
-def _folder(directory: Path, number: int) -> Path:
-    return directory / f"part-{number + 1}"

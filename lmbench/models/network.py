@@ -139,7 +139,7 @@ class Network(nn.Module, ABC):
     def loss(self, rows: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """int64 (B, L + 1) -> mean loss, nats per event, and the detached state."""
         hidden, state = self(rows[:, :-1], state)
-        return self.cross_entropy(hidden.flatten(0, 1), rows[:, 1:].flatten()), _detached(state)
+        return self.cross_entropy(hidden.flatten(0, 1), rows[:, 1:].flatten()), detached(state)
 
     def cross_entropy(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """float (N, E), int64 (N,) -> mean of -ln p of the targets, smoothed while there is a gradient."""
@@ -176,7 +176,8 @@ class Network(nn.Module, ABC):
         return result
 
 
-def _detached(state: Any) -> Any:
+def detached(state: Any) -> Any:
+    """A recurrent state without the history of its gradient."""
     if isinstance(state, tuple):
         return tuple(part.detach() for part in state)
     return None if state is None else state.detach()

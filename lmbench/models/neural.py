@@ -246,18 +246,19 @@ class NeuralModel(Trainable):
         result = torch.zeros(batch.ids.shape, dtype=torch.float32, device=self.device)
         wanted = torch.from_numpy(batch.targets).to(self.device)
         inside = torch.from_numpy(batch.inside).to(self.device)
-        for hidden, row, column in self._hidden_states(network, ids, batch):
+        for hidden, row, column in self.hidden_states(batch):
             keep = inside[row, column + 1]  # not only what is wanted: products of other shapes round otherwise
             row, column = row[keep], column[keep] + 1
             if wanted[row, column].any():
                 result[row, column] = network.log_probs_of(hidden[keep], ids[row, column])
         return result.where(wanted, 0.0).cpu().numpy()
 
-    def _hidden_states(self, network: Network, ids: Tensor, batch: Batch) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def hidden_states(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Hidden states (N, E) after the input at (row, column) (N,) each, every input of a row but its last once.
 
         Windows that stand alone are passed over where nothing in them is asked for.
         """
+        network, ids = self._fitted().eval(), torch.from_numpy(batch.ids).to(self.device)
         size = ids.shape[1] - 1
         if network.stateful:
             state = None

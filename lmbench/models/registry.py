@@ -22,6 +22,8 @@ MODELS: dict[str, str] = {
     "source": "lmbench.models.source:Source",
     "mixture": "lmbench.models.mixture:Mixture",
     "cache": "lmbench.models.cache:Cache",
+    "dynamic": "lmbench.models.dynamic:Dynamic",
+    "neural-cache": "lmbench.models.neural_cache:NeuralCache",
     "ngram": "lmbench.models.ngram.model:NGram",
     "class-ngram": "lmbench.models.class_ngram:ClassNGram",
     "skip": "lmbench.models.skip:Skip",
@@ -54,7 +56,8 @@ def family(name: str) -> type[Any]:
 
 
 def create(spec: str, defaults: Mapping[str, Any] | None = None) -> Trainable:
-    """A new, unfitted model from ``name:key=value:...``, or a mixture of several from ``one+another``.
+    """A new, unfitted model from ``name:key=value:...``, a mixture of several from ``one+another``, or one that wraps
+    another from ``name(another):key=value``.
 
     The settings of a mixture itself stand first: ``mixture:buckets=confidence+ngram+cache``.
 
@@ -64,14 +67,21 @@ def create(spec: str, defaults: Mapping[str, Any] | None = None) -> Trainable:
     if len(pieces := specification.parts(spec)) > 1:
         return _mixture(pieces, defaults)
     name, settings = specification.parse(spec)
-    kind = family(name)
+    base, kind = specification.wrapped(spec)[1], family(name)
+    if (base is not None) != getattr(kind, "wraps", False):
+        raise UsageError(
+            f"'{spec}' has a model in parentheses, but {name} wraps none. Write {name} alone."
+            if base
+            else f"'{name}' wraps another model, and '{spec}' names none. Write it in parentheses: {name}(lstm)."
+        )
     if not hasattr(kind, "Config"):
         raise UsageError(
             f"'{name}' is not trained, so it cannot be created by name: lmbench models {name} says whence it comes."
         )
     has = {field.name for field in dataclasses.fields(kind.Config)}
     given = {key: value for key, value in (defaults or {}).items() if key in has and key not in settings}
-    return kind(specification.configure(name, kind.Config, {**given, **settings}))
+    config = specification.configure(name, kind.Config, {**given, **settings})
+    return kind(config) if base is None else kind(config, create(base, defaults))
 
 
 def _mixture(pieces: list[str], defaults: Mapping[str, Any] | None) -> Trainable:
@@ -90,6 +100,8 @@ def describe(model: LanguageModel) -> str:
     config = getattr(model, "config", None)
     own = model.kind if config is None else specification.describe(model.kind, config)
     parts = [describe(part) for part in getattr(model, "parts", ())]
+    if getattr(model, "wraps", False):
+        return f"{model.kind}({parts[0]}){own.removeprefix(model.kind)}"
     return "+".join(parts if parts and own == model.kind else [own, *parts])
 
 

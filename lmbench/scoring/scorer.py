@@ -258,7 +258,12 @@ def _signature(
 
 
 def _seed(model: LanguageModel) -> int | None:
-    """The seed of the model; of a mixture, that which all its parts with a seed share."""
-    configs = [getattr(part, "config", None) for part in getattr(model, "parts", (model,))]
-    seeds = {getattr(config, "seed", None) for config in configs} - {None}
+    """The seed of the model; of one that is made of others, that which all of them with a seed share."""
+    seeds = _seeds(model)
     return seeds.pop() if len(seeds) == 1 else None
+
+
+def _seeds(model: LanguageModel) -> set[int]:
+    parts = getattr(model, "parts", ())
+    own = getattr(getattr(model, "config", None), "seed", None)
+    return set().union(*map(_seeds, parts)) if parts else {own} - {None}
