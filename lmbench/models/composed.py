@@ -121,7 +121,7 @@ class Wrapper(Composed):
         began = time.perf_counter()
         self.tokenizer = train.tokenizer
         valid_loss, note = self.tune(train, valid, progress)
-        progress.note(note)
+        progress.step("predict", note)
         return total([report], time.perf_counter() - began, valid_loss, (*report.notes, note))
 
     def save(self, directory: Path) -> None:

@@ -27,13 +27,13 @@ from lmbench.training.checkpoints import atomic
 STATISTICS_FILE = "gradients.safetensors"
 RATES = {"rms": (0.0003, 0.001, 0.003, 0.01), "sgd": (0.03, 0.1, 0.3, 1.0)}
 """Tried where the rate is open, from small to large, until one is worse than that before it ..."""
-DECAYS = (0.0, 0.001, 0.003, 0.01, 0.03)
+DECAYS = (0.003, 0.01, 0.03)
 """... and then, where the decay is open."""
-SAMPLE = 10_000
+SAMPLE = 6_000
 """Events of the validation split, the first, on which both are chosen."""
 BATCHES, ROWS = 200, 16
 """Steps over the training text, and its rows in each, from which the size of gradients is told."""
-EPSILON = 1.0
+EPSILON = 3.0
 """Times the mean of all root mean squares, added to each."""
 
 
@@ -99,6 +99,9 @@ class Dynamic(Wrapper):
     def tune(self, train: Tokens, valid: Tokens, progress: Progress) -> tuple[float | None, str]:
         """Measure gradients on ``train``; choose rate, then decay, on the first events of ``valid``."""
         config = self.config
+        progress.step(
+            "structure", f"weights that follow the text, by {config.rule}, a step every {config.segment} events"
+        )
         if config.rule == "rms":
             self._measure(train)
         sample = Batch.of([valid.ids[: SAMPLE + 1]])
@@ -109,7 +112,7 @@ class Dynamic(Wrapper):
         else:
             self.config = replace(self.config, rate=config.rate)
         if config.decay is None and self.config.rate:
-            best = self._choose("decay", DECAYS[1:], sample, self._loss(sample))
+            best = self._choose("decay", DECAYS, sample, self._loss(sample))
         elif config.decay is not None:
             self.config = replace(self.config, decay=config.decay)
             best = self._loss(sample)
@@ -117,7 +120,6 @@ class Dynamic(Wrapper):
             f"dynamic evaluation at rate {self.config.rate:g}, decay {self.config.decay:g}: {best:.4f} nats per event "
             f"on {sample.targets.sum():,} of the validation split, {still:.4f} without"
         )
-        progress.step("predict", note)
         return best, note
 
     def _choose(self, name: str, values: Sequence[float], sample: Batch, best: float) -> float:

@@ -17,7 +17,7 @@ from lmbench.models.dynamic import Dynamic
 from lmbench.models.interpolation import fit_weights
 from lmbench.training.budget import Progress
 
-THETAS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+THETAS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """Tried where theta is open, divided by the mean square length of a hidden state."""
 SAMPLE = 20_000
 """Events of the validation split, the first, on which theta and weight are chosen."""
@@ -72,19 +72,20 @@ class NeuralCache(Wrapper):
     def tune(self, train: Tokens, valid: Tokens, progress: Progress) -> tuple[float | None, str]:
         """Choose theta and the weight on the first events of ``valid``."""
         asked, sample = self.config, Batch.of([valid.ids[: SAMPLE + 1]])
+        progress.step("structure", f"(1 - weight) p_network + weight p_cache of the last {asked.size:,} states")
         pieces = list(self._read(sample))  # of one row
         network = (
             torch.cat([log_probs for *_, log_probs in pieces]).double().cpu().numpy()[1:]
         )  # the first has no cache
         square = sum(float(hidden.square().sum()) for *_, hidden, _, _ in pieces) / (len(network) + 1)
         best = np.inf
-        for theta in [value / square for value in THETAS] if asked.theta is None else [asked.theta]:
+        for theta in [_rounded(value / square) for value in THETAS] if asked.theta is None else [asked.theta]:
             memory = _Memory(asked.size, theta)
             found = torch.cat([memory.recall(hidden, followers) for *_, hidden, followers, _ in pieces])
             cache = found.double().cpu().numpy()[1:]
             weight = asked.weight
             if weight is None:
-                weight = float(fit_weights(np.stack([network, cache]))[0][0, 1])
+                weight = _rounded(fit_weights(np.stack([network, cache]))[0][0, 1])
             loss = -float(_mixed(network, cache, weight).mean())
             if loss < best:
                 best, self.config = loss, replace(asked, theta=theta, weight=weight)
@@ -92,7 +93,6 @@ class NeuralCache(Wrapper):
             f"neural cache of {asked.size:,} states at theta {self.config.theta:.3g}, weight {self.config.weight:.3g}: "
             f"{best:.4f} nats per event on {len(network):,} of the validation split, {-network.mean():.4f} without"
         )
-        progress.step("predict", note)
         return best, note
 
     def log_probs(self, batch: Batch) -> np.ndarray:
@@ -191,3 +191,8 @@ def _mixed(network: np.ndarray, cache: np.ndarray, weight: float) -> np.ndarray:
     """ln of the weighted sum of two probabilities that are given as logarithms."""
     with np.errstate(divide="ignore"):  # a weight of 0
         return np.logaddexp(np.log(1 - weight) + network, np.log(weight) + cache)
+
+
+def _rounded(value: float) -> float:
+    """To three digits, as it is told."""
+    return float(f"{value:.3g}")
