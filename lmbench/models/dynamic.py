@@ -199,7 +199,7 @@ class Dynamic(Wrapper):
                     learns = last < len(row) - 1
                     with torch.set_grad_enabled(learns):
                         hidden, state = network(row[None, start:last], state)
-                    hidden, state = hidden[0, first - start :], detached(state)
+                        hidden, state = hidden[0, first - start :], detached(state)
                     columns = torch.arange(first, last, device=ids.device)
                     yield hidden.detach(), torch.full_like(columns, int(number)), columns
                     if learns:
