@@ -266,4 +266,4 @@ def _seed(model: LanguageModel) -> int | None:
 def _seeds(model: LanguageModel) -> set[int]:
     parts = getattr(model, "parts", ())
     own = getattr(getattr(model, "config", None), "seed", None)
-    return set().union(*map(_seeds, parts)) if parts else {own} - {None}
+    return set().union(*map(_seeds, parts)) if parts else {own} if own is not None else set()
