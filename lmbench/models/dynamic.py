@@ -161,7 +161,7 @@ class Dynamic(Wrapper):
         ids, wanted = (torch.from_numpy(array).to(self.device) for array in (batch.ids, batch.targets))
         result = torch.zeros(batch.ids.shape, dtype=torch.float32, device=self.device)
         with torch.no_grad():
-            for hidden, row, column in self.hidden_states(ids, batch.lengths):
+            for hidden, row, column in self.hidden_states(batch):
                 keep = wanted[row, column + 1]
                 row, column = row[keep], column[keep] + 1
                 result[row, column] = self.network.log_probs_of(hidden[keep], ids[row, column])
@@ -169,38 +169,38 @@ class Dynamic(Wrapper):
 
     def next_log_probs(self, prefixes: Batch) -> np.ndarray:
         """float32 (B, V), nats: the distribution after each row's last token, by weights that followed the row."""
-        ids = torch.from_numpy(np.pad(prefixes.ids, ((0, 0), (0, 1)))).to(self.device)  # any token to be predicted
+        longer = Batch.of([np.append(row, 0) for row in prefixes.rows()])  # any token to be predicted
         last = torch.from_numpy(prefixes.last()).to(self.device)
-        result = torch.empty(len(ids), len(self.tokenizer.vocabulary), device=self.device)
+        result = torch.empty(len(last), len(self.tokenizer.vocabulary), device=self.device)
         with torch.no_grad():
-            for hidden, row, column in self.hidden_states(ids, prefixes.lengths + 1):
+            for hidden, row, column in self.hidden_states(longer):
                 keep = column == last[row]
                 if keep.any():
                     result[row[keep]] = self.network.log_softmax(hidden[keep])
         return result.cpu().numpy()
 
-    def hidden_states(self, ids: Tensor, lengths: np.ndarray) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def hidden_states(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """See ``NeuralModel.hidden_states``; what is yielded belongs to the weights that ``network`` has then."""
-        network, config = self.network.eval(), self.config
+        network, config, lengths = self.network.eval(), self.config, batch.lengths
         first_step = config.segment if network.stateful else min(config.segment, network.window or config.segment)
         still = (lengths - 1 <= first_step) | (config.rate == 0)  # nothing follows a step
         if still.any():
-            rows = torch.from_numpy(np.flatnonzero(still))
-            part = ids[rows.to(ids.device), : int(lengths[still].max())]
-            for hidden, row, column in self.base.hidden_states(part, lengths[still]):
+            rows, width = torch.from_numpy(np.flatnonzero(still)), int(lengths[still].max())
+            part = Batch(batch.ids[still, :width], batch.targets[still, :width], lengths[still])
+            for hidden, row, column in self.base.hidden_states(part):
                 yield hidden, rows.to(row.device)[row], column
         if still.all():
             return
         with self._following() as (step, begin):
             for number in np.flatnonzero(~still):
                 begin()
-                row, state = ids[number, : lengths[number]], None
+                row, state = torch.from_numpy(batch.ids[number, : lengths[number]]).to(self.device), None
                 for start, first, last in _segments(network, len(row) - 1, config.segment):
                     learns = last < len(row) - 1
                     with torch.set_grad_enabled(learns):
                         hidden, state = network(row[None, start:last], state)
                         hidden, state = hidden[0, first - start :], detached(state)
-                    columns = torch.arange(first, last, device=ids.device)
+                    columns = torch.arange(first, last, device=row.device)
                     yield hidden.detach(), torch.full_like(columns, int(number)), columns
                     if learns:
                         with torch.enable_grad():

@@ -128,10 +128,11 @@ class NeuralCache(Wrapper):
     def _read(self, batch: Batch) -> Iterator[tuple[int, slice, Tensor, Tensor, Tensor]]:
         """A piece of a row after the other: row and columns of its targets; the states (N, E) before them; the targets
         themselves, int64 (N,), and their ln p by the network, float32 (N,)."""
-        ids = torch.from_numpy(batch.ids.astype(np.int64)).to(self.base.device)
+        batch = Batch.of(batch.rows())  # what is not asked for is remembered too
+        ids = torch.from_numpy(batch.ids).to(self.base.device)
         lengths = torch.from_numpy(batch.lengths).to(self.base.device)
         with torch.no_grad():
-            for hidden, row, column in self.base.hidden_states(ids, batch.lengths):
+            for hidden, row, column in self.base.hidden_states(batch):
                 inside = column + 1 < lengths[row]
                 hidden, row, column = hidden[inside], row[inside], column[inside] + 1
                 followers = ids[row, column]

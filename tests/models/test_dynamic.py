@@ -85,7 +85,7 @@ def test_the_weights_are_as_trained_afterwards(model: Dynamic, data: TokenizedCo
     rows = [data.test.ids[:40].astype(np.int64), data.test.ids[40:43].astype(np.int64)]
     model.log_probs(Batch.of(rows))
     model.next_log_probs(Batch.of_prefixes(rows))
-    states = model.hidden_states(torch.from_numpy(Batch.of(rows[:1]).ids), np.array([40]))
+    states = model.hidden_states(Batch.of(rows[:1]))
     next(states), next(states)
     states.close()  # whoever reads no further
     for name, value in model.network.state_dict().items():
