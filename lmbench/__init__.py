@@ -73,8 +73,6 @@ def run(
     a corpus at hand. ``settings``: the other fields of ``Recipe``, such as ``tokenizer``, ``budget``, ``seeds``.
     For ``resume``, ``progress`` and the errors see ``lmbench.benchmark.runner.run``.
     """
-    from dataclasses import replace
-
     from lmbench.benchmark.recipe import Recipe
     from lmbench.benchmark.runner import run as run_recipe
     from lmbench.report.plots import write_plots
@@ -84,7 +82,7 @@ def run(
     if isinstance(corpus, str):
         settings["corpus"] = corpus
     if isinstance(models, Recipe):
-        recipe = replace(models, **settings)
+        recipe = models.changed(**settings)
     else:
         recipe = Recipe.from_dict({"models": models, **settings}, "lmbench.run")
     done = run_recipe(recipe, out, resume=resume, progress=progress, corpus=at_hand, on_results=write_tables)

@@ -73,7 +73,7 @@ def test_imports_point_only_to_the_left(path: Path) -> None:
 
 def test_every_part_stands_in_the_order() -> None:
     parts = {path.name.removesuffix(".py") for path in PACKAGE.iterdir() if not path.name.startswith(("_", "."))}
-    assert parts - {"corpora", "py.typed"} == set(ORDER)
+    assert parts - {"corpora", "recipes", "py.typed"} == set(ORDER)
 
 
 @pytest.mark.parametrize("module", WITHOUT_TORCH)

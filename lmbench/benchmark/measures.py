@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -35,6 +35,7 @@ def with_scores(result: Result, test: Scores, valid: Scores, seconds: float, sou
         adaptive_perplexity=summary["adaptive_perplexity"],
         pseudo_perplexity=summary["pseudo_perplexity"],
         valid_perplexity=metrics.perplexity(valid),
+        measured=_alike(result, {"test": test, "valid": valid}),
         comparison=hashlib.sha256(repr(test.signature.comparable).encode()).hexdigest()[:8],
         details={
             **result.details,
@@ -85,6 +86,17 @@ def headline(result: Result) -> str:
     value, low, high = (getattr(result, name + end) for end in ("", "_low", "_high"))
     interval = f" ({low:,.2f} to {high:,.2f})" if low is not None and high is not None else ""
     return f"test {name.replace('_', ' ')} {value:,.2f}{interval} over {result.events:,} events"
+
+
+def _alike(result: Result, splits: Mapping[str, Scores]) -> float | None:
+    """What was measured in the unit and on the split of the published figure; None where there is none, or no
+    distribution."""
+    published = result.details.get("published")
+    if published is None or not all(scores.normalized for scores in splits.values()):
+        return None
+    asked = [splits[name] for name in published["split"].split("+")]
+    nats = sum(map(metrics.total_nats, asked)) / sum(map(metrics.total_events, asked))
+    return nats if published["unit"] == "nats" else metrics.exp(nats)
 
 
 def _ends(name: str, interval: Interval | None) -> dict[str, Any]:

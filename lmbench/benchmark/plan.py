@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -112,7 +112,7 @@ def make_plan(recipe: Recipe, corpus: Corpus | None, check: Callable[[Recipe], N
     wrong with a model, the corpus, the tokenizer or the candidates.
     """
     if corpus is not None:
-        recipe = replace(recipe, corpus=corpus.name)
+        recipe = recipe.changed(corpus=corpus.name)
     check(recipe)
     jobs = _jobs(recipe)
     given = None if recipe.candidates is None else read_candidates(recipe.candidates)

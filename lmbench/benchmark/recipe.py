@@ -1,13 +1,15 @@
 """What to run, written down -> ``Recipe``: a frozen dataclass in Python, ``recipe.toml`` on disk.
 
-A recipe holds everything that decides the numbers of a run, and nothing else: the same recipe on the same
-machine gives the same table. It is checked as far as words can be before anything is read or trained.
+A recipe holds everything that decides the numbers of a run: the same recipe on the same machine gives the same
+table. One that repeats a paper also holds what was published, to stand beside what is measured; such recipes come with
+lmbench, in ``lmbench/recipes``. A recipe is checked as far as words can be before anything is read or trained.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +25,41 @@ from lmbench.training.checkpoints import write_text
 
 LEAST_TOKENS = 10_000
 """Smallest generated corpus of a run."""
+SHIPPED = Path(__file__).parents[1] / "recipes"
+"""Where the recipes lie that come with lmbench, each a TOML file."""
+MEASURED_ON = ("models", "corpus", "tokenizer", "line", "tokens")
+"""Fields without which a published figure is that of something else."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A figure that somebody published of a model, to stand beside the measured one.
+
+    >>> str(Published(114.5, source="Zaremba, Sutskever & Vinyals 2014, table 1"))
+    '114.5, test perplexity (Zaremba, Sutskever & Vinyals 2014, table 1)'
+    """
+
+    figure: float
+    """The figure as it was printed."""
+    source: str
+    """Paper and table, and what else the figure depends on."""
+    unit: str = "perplexity"
+    """``perplexity``, or ``nats`` per token."""
+    split: str = "test"
+    """``test``, ``valid``, or ``valid+test``: both together, where lmbench cuts in two what was one."""
+
+    def __post_init__(self) -> None:
+        number = isinstance(self.figure, (int, float)) and not isinstance(self.figure, bool)
+        if not number or not 0 < self.figure < math.inf:
+            raise UsageError(f"A published figure must be a number above 0, not {self.figure!r}.")
+        if not isinstance(self.source, str) or not self.source:
+            raise UsageError(f"The source of the published figure {self.figure} must be a text, not {self.source!r}.")
+        for key, choices in (("unit", ("perplexity", "nats")), ("split", ("test", "valid", "valid+test"))):
+            if getattr(self, key) not in choices:
+                raise unknown_name(f"{key} of a published figure called", str(getattr(self, key)), choices)
+
+    def __str__(self) -> str:
+        return f"{self.figure:g}, {self.split} {self.unit} ({self.source})"
 
 
 @dataclass(frozen=True)
@@ -56,6 +93,8 @@ class Recipe:
     """What a line of the corpus is: ``sentence`` or mere ``text``; by default what the catalog declares."""
     tokens: int | None = None
     """Size of a corpus that is generated; by default the corpus' own choice."""
+    published: Mapping[str, Published] = dataclasses.field(default_factory=dict, hash=False)
+    """What was published of a model, by its name in the table: ``figure``, ``unit``, ``split``, ``source``."""
 
     def __post_init__(self) -> None:
         given = specification.split(self.models) if isinstance(self.models, str) else self.models
@@ -65,6 +104,7 @@ class Recipe:
         object.__setattr__(self, "budget", str(self.budget))
         self._check_types()
         self._check_models()
+        object.__setattr__(self, "published", self._read_published())
         name, settings = specification.parse(self.tokenizer or "word")
         if name not in TOKENIZERS:
             raise unknown_name("tokenizer", name, TOKENIZERS)
@@ -102,7 +142,16 @@ class Recipe:
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
-        """The recipe in the TOML file at ``path``. Raises UsageError that says what is wrong where."""
+        """The recipe in the TOML file at ``path``, or the one that comes with lmbench under that name.
+
+        A file goes first where it is there, or where the name ends in ``.toml``. Raises UsageError that says what is
+        wrong where.
+        """
+        if not (Path(path).is_file() or Path(path).suffix == ".toml"):
+            known = shipped()
+            if str(path) not in known:
+                raise unknown_name("recipe, and no file, called", str(path), known)
+            path = known[str(path)]
         try:
             content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
@@ -116,16 +165,34 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """The fields that are set, as TOML and JSON values."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {**{name: value for name, value in values.items() if value is not None}, "models": list(self.models)}
+        values |= {"models": list(self.models)}
+        values |= {"published": {name: dataclasses.asdict(figure) for name, figure in self.published.items()} or None}
+        return {name: value for name, value in values.items() if value is not None}
 
     def to_toml(self) -> str:
-        """The recipe as TOML. Strings and lists of strings are written the same way in JSON."""
-        lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in self.to_dict().items()]
-        return "\n".join(["# lmbench run --recipe recipe.toml", *lines]) + "\n"
+        """The recipe as TOML. Numbers, strings and lists of strings are written the same way in JSON."""
+        values = self.to_dict()
+        tables = {f"published.{_toml(name)}": table for name, table in values.pop("published", {}).items()}
+        lines = ["# lmbench run --recipe recipe.toml", *(f"{key} = {_toml(value)}" for key, value in values.items())]
+        for heading, table in tables.items():
+            lines += ["", f"[{heading}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
+        return "\n".join(lines) + "\n"
 
     def write(self, path: Path) -> None:
         """Keep the recipe at ``path``, atomically."""
         write_text(path, self.to_toml())
+
+    def changed(self, **settings: Any) -> Self:
+        """The recipe with other ``settings``; with other models or text it loses what was published of the first.
+
+        >>> recipe = Recipe(("ngram",), published={"ngram": Published(141.2, source="Mikolov 2012")})
+        >>> recipe.changed(seed=2).published == recipe.published, recipe.changed(corpus="my.txt").published
+        (True, {})
+        """
+        other = dataclasses.replace(self, **{"published": {}, **settings})
+        if "published" in settings or any(getattr(self, key) != getattr(other, key) for key in MEASURED_ON):
+            return other
+        return dataclasses.replace(other, published=self.published)
 
     def differences(self, other: Recipe) -> list[str]:
         """One ``field: here, there`` for each field in which the two differ."""
@@ -140,7 +207,7 @@ class Recipe:
         wanted = {"seeds": int, "seed": int, "tokens": int}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name == "models" or (value is None and field.default is None):
+            if field.name in ("models", "published") or (value is None and field.default is None):
                 continue
             kind = wanted.get(field.name, str)
             if not isinstance(value, kind) or isinstance(value, bool):
@@ -151,6 +218,30 @@ class Recipe:
     def named(self) -> list[tuple[str, str]]:
         """Name and specification of each model, the same where it was given no name of its own."""
         return specification.named(self.models)
+
+    def _read_published(self) -> dict[str, Published]:
+        """The published figures, from tables where a file gave them. Raises UsageError for what is none."""
+        if not isinstance(self.published, Mapping):
+            raise UsageError(f"published must be a table for each model, [published.NAME], not {self.published!r}.")
+        names, keys = [name for name, _ in self.named], [field.name for field in dataclasses.fields(Published)]
+        read: dict[str, Published] = {}
+        for name, given in self.published.items():
+            if name not in names:
+                raise unknown_name("model in this recipe, though it has a published figure, called", name, names)
+            if isinstance(given, Mapping):
+                for key in given:
+                    if key not in keys:
+                        raise unknown_name(f"entry of published.{name} named", key, keys)
+                if missing := {"figure", "source"} - given.keys():
+                    raise UsageError(
+                        f"published.{name} lacks its {' and '.join(sorted(missing))}. Write for example figure = 114.5 "
+                        'and source = "Zaremba 2014, table 1".'
+                    )
+                given = Published(**given)
+            if not isinstance(given, Published):
+                raise UsageError(f"published.{name} must be a table with figure and source, not {given!r}.")
+            read[name] = given
+        return read
 
     def _check_models(self) -> None:
         if not self.models:
@@ -173,3 +264,12 @@ class Recipe:
             for family in specification.families(model):
                 if family not in known:
                     raise unknown_name("model", family, known)
+
+
+def shipped() -> dict[str, Path]:
+    """The recipes that come with lmbench: name -> file."""
+    return {path.stem: path for path in sorted(SHIPPED.glob("*.toml"))}
+
+
+def _toml(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -87,6 +87,10 @@ class Result:
     status: Status = "done"
     reason: str = ""
     """Why it failed, in one line."""
+    published: float | None = None
+    """What a paper states of this model, where the recipe repeats one: by default a test perplexity; details tell."""
+    measured: float | None = None
+    """What this run came to in the unit and on the split of the published figure."""
     details: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
     """What metrics.json holds beyond the table: signature, sums, accuracies by phenomenon."""
 

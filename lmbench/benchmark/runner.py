@@ -18,7 +18,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +128,8 @@ class _Run:
     def _one(self, job: Job) -> Result:
         """Train, score and rank one model. What it reached before it failed is kept."""
         result = Result(job.name, job.seed, folder=job.folder)
+        if published := self.plan.recipe.published.get(job.name):
+            result = replace(result, published=published.figure, details={"published": asdict(published)})
         self.journal.begin(result.label)
         try:
             with PeakMemory() as peak:

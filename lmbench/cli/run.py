@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,18 +36,24 @@ RESULTS = Path("results")
 @click.option("--device", help="cpu, cuda, cuda:1, mps, or auto for the best there is.  [default: auto]")
 @tokens_option
 @line_option
-@click.option("--recipe", "recipe_file", metavar="FILE", help="TOML file with these settings; options go before it.")
+@click.option(
+    "--recipe",
+    "recipe_name",
+    metavar="NAME|FILE",
+    help="A paper's experiment that comes with lmbench, or a TOML file with these settings; options go before it.",
+)
 @click.option("--out", metavar="DIR", help="Folder of the results.  [default: results/DATE-CORPUS-MODELS]")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, or with the last one of this recipe.")
 @format_option
 @launch_options
-def run(recipe_file: str | None, out: str | None, resume: bool, form: str, **given: Any) -> None:
+def run(recipe_name: str | None, out: str | None, resume: bool, form: str, **given: Any) -> None:
     """Train several models on one corpus, score and rank with each, and compare them in one table.
 
     \b
     lmbench run
     lmbench run --models ngram:order=5,lstm:hidden=256 --corpus my.txt --budget 5m --seeds 3
     lmbench run --out results/mine --resume
+    lmbench run --recipe zaremba-small
 
     Exit status 1 tells that some model failed; the table has the others.
     """
@@ -57,7 +62,7 @@ def run(recipe_file: str | None, out: str | None, resume: bool, form: str, **giv
     from lmbench.cli.progress import Display, command_again
     from lmbench.cli.report import print_run
 
-    recipe = _recipe(recipe_file, out if resume else None, given)
+    recipe = _recipe(recipe_name, out if resume else None, given)
     folder = _folder(recipe, out, resume)
     try:
         with Display() as display:
@@ -71,18 +76,23 @@ def run(recipe_file: str | None, out: str | None, resume: bool, form: str, **giv
         raise click.exceptions.Exit(1)
 
 
-def _recipe(recipe_file: str | None, resumed: str | None, given: dict[str, Any]) -> Recipe:
-    """What to run: the options that were given, over the recipe file or that of the resumed run, over the defaults."""
+def _recipe(recipe_name: str | None, resumed: str | None, given: dict[str, Any]) -> Recipe:
+    """What to run: the options that were given, over the named recipe or that of the resumed run, over the defaults."""
     from lmbench.benchmark.recipe import Recipe
+    from lmbench.cli.kept import note
 
     chosen = {name: value for name, value in given.items() if value is not None}
     if chosen.get("context") == "auto":
         del chosen["context"]
     kept = Path(resumed) / "recipe.toml" if resumed else None
-    if recipe_file is None and kept is not None and kept.is_file() and not chosen:
-        recipe_file = str(kept)
-    if recipe_file is not None:
-        return dataclasses.replace(Recipe.read(recipe_file), **chosen)
+    if recipe_name is None and kept is not None and kept.is_file() and not chosen:
+        recipe_name = str(kept)
+    if recipe_name is not None:
+        recipe = Recipe.read(recipe_name)
+        changed = recipe.changed(**chosen)
+        if recipe.published and not changed.published:
+            note("What was published is left out: this run is of other models or text than the recipe's.")
+        return changed
     return Recipe(**{"models": MODELS, **chosen})
 
 

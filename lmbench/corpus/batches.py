@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -167,13 +168,23 @@ class TrainingRows:
     """The training stream cut into steps of int64 (B, L + 1): B rows, L events each.
 
     In order (``shuffled=False``) the stream is cut into B long rows that are read side by side, so that a
-    recurrent state runs on from step to step; the last step of a pass may be shorter. Shuffled, it is cut into
+    recurrent state runs on from step to step; the last step of a pass may be shorter. ``varied``: each cut is moved by
+    up to a quarter of L, anew for each pass, so that no event always comes first. Shuffled, the stream is cut into
     windows that stand alone, in an order and from an offset that are drawn anew for each pass from ``seed``.
     ``steps``: steps in a pass; ``batch_size``: rows in a step, fewer than were asked for where the text is short.
     """
 
-    def __init__(self, tokens: Tokens, batch_size: int, sequence_length: int, *, shuffled: bool, seed: int) -> None:
-        self.tokens, self.shuffled, self.seed = tokens, shuffled, seed
+    def __init__(
+        self,
+        tokens: Tokens,
+        batch_size: int,
+        sequence_length: int,
+        *,
+        shuffled: bool,
+        seed: int,
+        varied: bool = False,
+    ) -> None:
+        self.tokens, self.shuffled, self.seed, self.varied = tokens, shuffled, seed, varied
         self.length = min(sequence_length, tokens.events)
         if shuffled:
             self.count = max(1, (tokens.events - self.length + 1) // self.length)  # room to begin anywhere
@@ -187,10 +198,19 @@ class TrainingRows:
     def epoch(self, number: int, first: int = 0) -> Iterator[np.ndarray]:
         """The steps of pass ``number`` from step ``first`` on."""
         if not self.shuffled:
-            for start in range(first * self.length, self.rows.shape[1] - 1, self.length):
-                yield self.rows[:, start : start + self.length + 1]
+            for start, end in pairwise(self._cuts(number)[first:].tolist()):
+                yield self.rows[:, start : end + 1]
             return
         random = np.random.default_rng([self.seed, number])
         order = random.permutation(self.count)
         offset = int(random.integers(min(self.length, self.tokens.events - self.count * self.length + 1)))
         yield from windows(self.tokens, self.length, self.batch_size, order[first * self.batch_size :], offset)
+
+    def _cuts(self, number: int) -> np.ndarray:
+        """int64 (steps + 1,): where the steps of pass ``number`` begin in the rows, and where the last one ends."""
+        end = self.rows.shape[1] - 1
+        cuts = np.minimum(np.arange(self.steps + 1) * self.length, end)
+        if self.varied:
+            random, reach = np.random.default_rng([self.seed, number]), self.length // 4
+            cuts[1:-1] = np.minimum(cuts[1:-1] + random.integers(-reach, reach + 1, self.steps - 1), end - 1)
+        return cuts

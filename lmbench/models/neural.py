@@ -28,6 +28,12 @@ from lmbench.training.plan import Plan
 WEIGHTS_FILE = "weights.safetensors"
 
 
+AT_LEAST_ONE = frozenset(
+    "layers heads hidden width batch_size sequence_length accumulation hold divisor validations patience".split()
+)
+"""Settings that count something of which there is at least one."""
+
+
 @dataclass(frozen=True)
 class NetworkConfig:
     """What every trained network has; settings left open (None) are chosen for the text and the budget."""
@@ -45,7 +51,12 @@ class NetworkConfig:
     """Highest rate of the schedule."""
     schedule: ScheduleName = "linear"
     """How the rate falls until the budget ends: linear, cosine, constant, warmup-stable-decay (constant, then to 0 in
-    the last fifth), or halving (by half whenever a validation is no better than the best)."""
+    the last fifth), halving (by half whenever a validation is no better than the best), or stepwise (constant for some
+    epochs, then by half at each further one, whatever the budget)."""
+    hold: int = 1
+    """Epochs at the full rate, with schedule=stepwise."""
+    divisor: float = 2.0
+    """What halving and stepwise divide the rate by, where that is not 2."""
     warmup: float = 0.02
     """Share of the budget in which the rate first rises."""
     weight_decay: float = 0.0
@@ -58,6 +69,10 @@ class NetworkConfig:
     """Decay, at each step, of a moving average of the weights, which is kept in their place; 0 for none."""
     accumulation: int = 1
     """Parts in which the rows of a step are read, one after the other, to save memory."""
+    validations: int = 12
+    """How often the validation split is read within the budget, evenly spaced."""
+    patience: int = 3
+    """So many validations in a row that are clearly worse than the best (0.02 nats) end the training early."""
     seed: int = 1
     """Seed of the first weights, of the order of the text and of dropout."""
     device: str = "auto"
@@ -69,10 +84,7 @@ class NetworkConfig:
         for name, value in vars(self).items():
             if value is None:
                 continue
-            if (
-                name in ("layers", "heads", "hidden", "width", "batch_size", "sequence_length", "accumulation")
-                and value < 1
-            ):
+            if name in AT_LEAST_ONE and value < 1:
                 raise UsageError(f"{name} must be at least 1, not {value}.")
             if name in ("dropout", "warmup", "label_smoothing", "average_decay") and not 0 <= value < 1:
                 raise UsageError(f"{name} must be at least 0 and below 1, not {value}.")

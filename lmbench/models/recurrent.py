@@ -46,6 +46,8 @@ class RecurrentConfig(NetworkConfig):
     """Added to the loss: this times the mean square of the last layer's outputs, after dropout."""
     change_penalty: float = 0.0
     """Added to the loss: this times the mean square of their change from event to event, before dropout."""
+    varied: bool = False
+    """Whether the steps are cut anew in each pass, their lengths around sequence_length and the rate in proportion."""
     initial_range: float | None = None
     """All weights begin uniform between minus and plus this; by default 0.1 for embeddings, cells^-0.5 for layers."""
 
@@ -281,8 +283,9 @@ class LSTM(_Recurrent):
     Gates i, f, o = sigmoid(W x + U h + b), candidate g = tanh(W x + U h + b), cell ``c = f c + i g``, output
     ``h = o tanh(c)``; x: (B, E); i, f, o, g, c, h: (B, H). By settings it is that of Zaremba et al. (2014: ``tied=no``,
     ``initial_range``, dropout between the layers) or that of Merity, Keskar & Socher (2018: ``weight_drop``,
-    ``locked=yes``, ``embedding_dropout``, an ``embedding_size`` below ``hidden``, both penalties). Where a paper sums
-    the loss over the events of a step, its rate is to be multiplied, its clip divided by ``sequence_length``.
+    ``locked=yes``, ``embedding_dropout``, ``varied=yes``, an ``embedding_size`` below ``hidden``, both penalties);
+    ``lmbench/recipes`` has both. Where a paper sums the loss over the events of a step, its rate is to be multiplied,
+    its clip divided by ``sequence_length``.
     """
 
     kind, title, matrices = "lstm", "LSTM", 4

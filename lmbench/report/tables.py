@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
@@ -38,6 +38,8 @@ SHOWN = (
     Column("label", "model"),
     Column("perplexity", "perplexity", 2, better="low"),
     Column("interval", "95 % interval"),
+    Column("measured", "as published, here"),
+    Column("published", "published"),
     Column("excess_over_source", "nats over source", 3, better="low"),
     Column("bits_per_character", "bits/char", 3),
     Column("bits_per_byte", "bits/byte", 3),
@@ -134,6 +136,7 @@ def notes(results: Sequence[Result]) -> list[str]:
     if any(result.perplexity is not None and result.bits_per_byte is None for result in results):
         found.append("Bits per character and byte are left out where the tokens do not give the text back.")
     found += _over_seeds(results)
+    found += _published(results)
     found += [f"{result.label} failed: {result.reason}" for result in failures(results)]
     return found
 
@@ -247,6 +250,21 @@ def _over_seeds(results: Sequence[Result]) -> list[str]:
     ]
 
 
+def _published(results: Sequence[Result]) -> list[str]:
+    """Where the published figures come from, one line each."""
+    stated = {result.model: result.details["published"] for result in results if result.published is not None}
+    return [
+        f"Published of {model}: {given['figure']:g}, {_alike(given)}. {given['source'].rstrip('.')}."
+        for model, given in stated.items()
+    ]
+
+
+def _alike(given: Mapping[str, str]) -> str:
+    """The unit and split of a published figure in words."""
+    unit = "nats per token" if given["unit"] == "nats" else given["unit"]
+    return f"{unit} of {given['split'].replace('+', ' and ')}"
+
+
 def _about(result: Result) -> str:
     """What the rows of a group predict, from the signature of one."""
     signature = result.details.get("signature", {})
@@ -276,7 +294,19 @@ def _cell(column: Column, result: Result) -> str:
     value: Any = getattr(result, column.name)
     if value is None:
         return ""
+    if column.name in ("published", "measured"):
+        return _stated(column.name, result)
     return str(value) if column.decimals is None else f"{value * column.scale:,.{column.decimals}f}"
+
+
+def _stated(name: str, result: Result) -> str:
+    """A published figure as it was printed; what was measured alike where that is not the perplexity of the row."""
+    given = result.details["published"]
+    if name == "published":
+        return f"{result.published:g}"
+    if (given["unit"], given["split"]) == ("perplexity", "test") and result.perplexity is not None:
+        return ""
+    return f"{result.measured:,.4f}" if given["unit"] == "nats" else f"{result.measured:,.2f}"
 
 
 def _best(column: Column, results: Sequence[Result]) -> list[int]:

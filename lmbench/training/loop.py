@@ -110,9 +110,8 @@ class _Training:
         self.device = self.parallel.device
         if self.device.type == "cpu":
             reuse_memory()
-        self.data = TrainingRows(
-            train_tokens, plan.batch_size, plan.sequence_length, shuffled=not network.stateful, seed=plan.seed
-        )
+        shape, shuffled = (plan.batch_size, plan.sequence_length), not network.stateful
+        self.data = TrainingRows(train_tokens, *shape, shuffled=shuffled, seed=plan.seed, varied=plan.varied)
         self.processes.check(self.data.batch_size)
         self.validation = Validation(self.parallel, valid_tokens, plan.batch_size, plan.sequence_length)
         self.optimizer = build_optimizer(plan.optimizer, network, plan.learning_rate, plan.weight_decay)
@@ -169,7 +168,10 @@ class _Training:
 
     def _step(self, rows: Tensor) -> None:
         """Forward, backward, update."""
-        factor = learning_rate_factor(self.plan.schedule, self.plan.warmup, self.clock.fraction(), self.halvings)
+        plan, fraction = self.plan, self.clock.fraction()
+        factor = learning_rate_factor(plan.schedule, plan.warmup, fraction, self._falls(), plan.divisor)
+        if plan.varied:
+            factor *= (rows.shape[1] - 1) / self.data.length  # every event weighs the same
         for group in self.optimizer.param_groups:
             group["lr"] = self.plan.learning_rate * factor
         self.optimizer.zero_grad(set_to_none=True)
@@ -191,6 +193,12 @@ class _Training:
         self.since_validation.append(mean)
         if self.clock.step % 20 == 0:
             self._show(self._recent())
+
+    def _falls(self) -> int:
+        """How often the rate has been divided: on validations that asked for it, or at epochs."""
+        if self.plan.schedule == "stepwise":
+            return max(0, self.clock.epoch + 1 - self.plan.hold)
+        return self.halvings
 
     def _due(self) -> bool:
         """Whether the next of the plan's evenly spaced validations, or the last, is to be made now."""

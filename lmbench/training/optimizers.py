@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
 OptimizerName = Literal["sgd", "adamw", "asgd", "muon"]
-ScheduleName = Literal["linear", "cosine", "constant", "warmup-stable-decay", "halving"]
+ScheduleName = Literal["linear", "cosine", "constant", "warmup-stable-decay", "halving", "stepwise"]
 
 BETAS, EPSILON = (0.9, 0.99), 1e-8
 """Of AdamW, wherever it is used."""
@@ -23,6 +23,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "cosine": lambda fraction: 0.5 * (1.0 + math.cos(math.pi * fraction)),
     "constant": lambda fraction: 1.0,
     "halving": lambda fraction: 1.0,
+    "stepwise": lambda fraction: 1.0,
 }
 
 
@@ -125,15 +126,18 @@ def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
     return x.to(matrix.dtype)
 
 
-def learning_rate_factor(schedule: ScheduleName, warmup: float, fraction: float, halvings: int = 0) -> float:
+def learning_rate_factor(
+    schedule: ScheduleName, warmup: float, fraction: float, falls: int = 0, divisor: float = 2.0
+) -> float:
     """What the learning rate is multiplied by when ``fraction`` in [0, 1] of the budget is used.
 
     It rises linearly over the first ``warmup`` of the budget, then follows the schedule to its end, whatever the
     budget is counted in: steps, epochs or seconds. ``warmup-stable-decay`` falls to 0 in the last fifth of the budget
-    as 1 - sqrt (Hägele et al. 2024); ``halving`` halves at each of the ``halvings`` that validation has asked for.
+    as 1 - sqrt (Hägele et al. 2024). ``halving`` and ``stepwise`` are constant but for the ``falls`` so far, at each of
+    which the rate was divided by ``divisor``: the loop counts them.
     """
     if fraction < warmup:
         return max(fraction, 1e-3) / warmup
     if schedule == "warmup-stable-decay":
         return 1.0 - math.sqrt(max(0.0, min(1.0, fraction) - 1.0 + COOLDOWN) / COOLDOWN)
-    return SCHEDULES[schedule](min(1.0, (fraction - warmup) / (1.0 - warmup))) * 0.5**halvings
+    return SCHEDULES[schedule](min(1.0, (fraction - warmup) / (1.0 - warmup))) / divisor**falls

@@ -16,7 +16,9 @@ class Plan:
     gradients are summed. ``clip``: largest gradient norm, 0 for none. ``average_decay``: of the exponential moving
     average of the weights, which is then validated and kept instead of them; 0 for none. ``validations``: how often
     the validation split is read within the budget. ``patience``: so many validations in a row that are worse than
-    the best by over 0.02 nats end the training early.
+    the best by over 0.02 nats end the training early. ``hold``: epochs before ``schedule="stepwise"`` first divides the
+    rate by ``divisor``, which it does at the beginning of every later epoch; ``"halving"`` divides by it too.
+    ``varied``: the lengths of the steps vary from pass to pass, the rate with them; for networks with a state.
     """
 
     batch_size: int
@@ -24,6 +26,9 @@ class Plan:
     optimizer: OptimizerName
     learning_rate: float
     schedule: ScheduleName = "linear"
+    hold: int = 1
+    divisor: float = 2.0
+    varied: bool = False
     warmup: float = 0.0
     weight_decay: float = 0.0
     clip: float = 0.0
@@ -46,6 +51,11 @@ class Clock:
     """Seconds kept back for the last validation."""
     validating: float = 0.0
     """Seconds spent on validation so far."""
+
+    @property
+    def epoch(self) -> int:
+        """Passes over the text that are complete, whatever the budget is counted in."""
+        return self.step // self.steps_per_epoch
 
     def fraction(self) -> float:
         """Share of the budget that is used, in [0, 1]."""
