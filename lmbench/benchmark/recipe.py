@@ -268,7 +268,7 @@ class Recipe:
 
 def shipped() -> dict[str, Path]:
     """The recipes that come with lmbench: name -> file."""
-    return {path.stem: path for path in sorted(SHIPPED.glob("*.toml"))}
+    return dict(sorted((path.stem, path) for path in SHIPPED.glob("*.toml")))
 
 
 def _toml(value: Any) -> str:

@@ -51,7 +51,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> type[Toy]:
 
 
 def run(models: str, out: Path, corpus: Corpus, *, resume: bool = False, **fields: Any) -> RunResult:
-    recipe = Recipe(models=models, budget="5steps", **fields)  # type: ignore[arg-type]
+    recipe = Recipe(models=models, corpus=corpus.name, budget="5steps", **fields)  # type: ignore[arg-type]
     return run_recipe(recipe, out, corpus=corpus, resume=resume, on_results=write_tables)
 
 
@@ -100,6 +100,30 @@ def test_the_numbers_of_a_uniform_model(tmp_path: Path, corpus: Corpus) -> None:
     (row,) = table(tmp_path)
     assert row["excess_over_source"] == row["seed"] == row["reason"] == ""
     assert float(row["perplexity"]) == result.perplexity
+
+
+def test_what_was_published_stands_beside_what_is_measured_alike(tmp_path: Path, corpus: Corpus) -> None:
+    """A uniform model has perplexity V on every split, ln V nats an event on both together."""
+    published = {
+        "uniform": {"figure": 1.5, "source": "a paper, table 1", "unit": "nats", "split": "valid+test"},
+        "toy": {"figure": 9, "source": "another.", "split": "valid"},
+        "ngram:order=2": {"figure": 7.0, "source": "a third"},
+    }
+    done = run("uniform,toy,ngram:order=2,ngram:order=3", tmp_path / "run", corpus, published=published)
+    results = {result.model: result for result in done.results}
+    vocabulary = len({*sentences(0, 80).split(), "</s>", "<unk>"})
+    assert results["uniform"].measured == pytest.approx(np.log(vocabulary))
+    assert results["toy"].measured == pytest.approx(results["toy"].valid_perplexity)
+    assert results["ngram:order=2"].measured == pytest.approx(results["ngram:order=2"].perplexity)
+    assert results["ngram:order=3"].measured is results["ngram:order=3"].published is None
+    assert [row["published"] for row in table(tmp_path / "run")] == ["1.5", "9", "7.0", ""]
+    facts = json.loads((tmp_path / "run/metrics.json").read_text(encoding="utf-8"))
+    assert facts["recipe"]["published"]["uniform"] == published["uniform"]
+    assert facts["results"][0]["details"]["published"]["source"] == "a paper, table 1"
+    markdown = (tmp_path / "run/table.md").read_text(encoding="utf-8")
+    assert "Published of uniform: 1.5, nats per token of valid and test. a paper, table 1." in markdown
+    again = run_recipe(Recipe.read(tmp_path / "run/recipe.toml"), tmp_path / "run", corpus=corpus, resume=True)
+    assert again.results == done.results
 
 
 def test_results_are_read_back_as_they_were(tmp_path: Path, corpus: Corpus) -> None:

@@ -68,6 +68,32 @@ def test_a_recipe_file_and_options_that_go_before_it(call: Call, corpus_file: Pa
     assert "ngram:order=2" in result.stdout
 
 
+def test_the_recipe_of_a_paper_on_a_text_of_ones_own(call: Call, corpus_file: Path, tmp_path: Path) -> None:
+    result = call("run", "--recipe", "zaremba-small", "--corpus", corpus_file, "--budget", "2steps", "--out", "out")
+    assert result.exit_code == 0, result.stderr
+    assert "zaremba-small" in result.stdout
+    assert "published" not in result.stdout, "the paper's figure is not of this text"
+    assert "What was published is left out" in result.stderr
+    assert "zaremba-small is lstm:" in result.stderr
+    assert call("run", "--recipe", "zaremba-small", "--corpus", corpus_file, "--budget", "2steps", "--out", "out",
+                "--resume").stdout == result.stdout  # fmt: skip
+
+
+def test_a_published_figure_is_shown_with_its_source(call: Call, corpus_file: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.toml"
+    figures = '[published.uniform]\nfigure = 12.3\nsource = "Somebody 1999, table 2"\n'
+    recipe.write_text(f'models = ["uniform", "ngram:order=2"]\ncorpus = "{corpus_file}"\n{figures}', encoding="utf-8")
+    result = call("run", "--recipe", recipe, "--out", "out")
+    assert result.exit_code == 0, result.stderr
+    heading = next(line for line in result.stdout.splitlines() if line.startswith("model "))
+    assert "published" in heading
+    assert "as published, here" not in heading, "it is the perplexity that stands in the row anyway"
+    assert " 12.3 " in next(line for line in result.stdout.splitlines() if line.startswith("uniform "))
+    source = "Published of uniform: 12.3, perplexity of test. Somebody 1999, table 2."
+    assert source in result.stderr
+    assert source in call("report", "out", "--format", "md").stdout
+
+
 def test_candidates_of_the_user_are_ranked(call: Call, corpus_file: Path, tmp_path: Path) -> None:
     pairs = tmp_path / "pairs.jsonl"
     pairs.write_text('{"candidates": ["the cat sleeps", "cat the sleeps"], "answer": 0}\n', encoding="utf-8")
@@ -106,6 +132,7 @@ def test_a_failed_model_is_told_and_the_others_go_on(
         (("--seeds", "many"), "--seeds"),
         (("--candidates", "nowhere.jsonl"), "nowhere.jsonl"),
         (("--recipe", "nowhere.toml"), "nowhere.toml"),
+        (("--recipe", "zaremba-smal"), "Did you mean 'zaremba-small'? Known: bengio, merity"),
         (("--context", "steam"), "stream"),
         (("--resume",), "--out DIR --resume"),
     ],

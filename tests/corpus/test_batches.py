@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmbench.corpus.batches import Batch, Tokens, contiguous_rows, windows
+from lmbench.corpus.batches import Batch, Tokens, TrainingRows, contiguous_rows, windows
 from lmbench.corpus.tokenizers import train_tokenizer
 from lmbench.errors import CorpusError
 
@@ -85,3 +85,26 @@ def test_windows_visit_each_place_once_in_the_order_given(units, length, rows, o
         for row, place in zip(batch, chosen, strict=True):
             start = offset + place * length
             np.testing.assert_array_equal(row, tokens.ids[start : start + length + 1])
+
+
+@given(events=st.integers(1, 90), rows=st.integers(1, 3), length=st.integers(1, 20), number=st.integers(0, 5))
+def test_varied_steps_hold_every_event_once_and_go_on_where_they_were(events, rows, length, number) -> None:
+    """The number of steps is that of even ones, none is empty, and a pass may be taken up at any of them."""
+    tokens = stream([list(np.arange(events - 1) % 8 + 2)])
+    even, varied = (TrainingRows(tokens, rows, length, shuffled=False, seed=1, varied=how) for how in (False, True))
+    steps = list(varied.epoch(number))
+    assert len(steps) == even.steps == varied.steps == len(list(even.epoch(number)))
+    joined = np.concatenate([step[:, 1:] for step in steps], 1)
+    np.testing.assert_array_equal(joined, varied.rows[:, 1:])
+    for step in steps:
+        assert 1 <= step.shape[1] - 1 <= length + 2 * (length // 4)
+    for rest, step in zip(varied.epoch(number, len(steps) // 2), steps[len(steps) // 2 :], strict=True):
+        np.testing.assert_array_equal(rest, step)
+
+
+def test_varied_steps_differ_from_pass_to_pass() -> None:
+    rows = TrainingRows(stream([[2] * 399]), 1, 40, shuffled=False, seed=1, varied=True)
+    first, second = ([step.shape[1] - 1 for step in rows.epoch(number)] for number in (0, 1))
+    assert first != second
+    assert sum(first) == sum(second) == 400
+    assert len(set(first)) > 5

@@ -30,6 +30,19 @@ def tokens() -> tuple[Tokens, Tokens]:
     return tokenizer.encode(units[:50]), tokenizer.encode(units[50:])
 
 
+def test_a_stepwise_rate_falls_at_epochs(tokens, monkeypatch):
+    """350 events in 2 rows, 5 a step: 35 steps an epoch. Two epochs at the full rate, then a fall at each."""
+    falls = []
+
+    def factor(schedule, warmup, fraction, fallen, divisor):
+        falls.append(fallen)
+        return divisor**-fallen
+
+    monkeypatch.setattr("lmbench.training.loop.learning_rate_factor", factor)
+    create(LSTM + ":schedule=stepwise:hold=2:divisor=1.5").fit(*tokens, Budget(steps=120))
+    assert falls == [0] * 70 + [1] * 35 + [2] * 15
+
+
 class Interrupt(Silent):
     """Sends the process a signal when a given step is shown."""
 
@@ -50,6 +63,7 @@ class Interrupt(Silent):
         (ADAM, signal.SIGINT),
         (ADAM + ":average_decay=0.9:label_smoothing=0.1:schedule=warmup-stable-decay", signal.SIGTERM),
         (LSTM + ":accumulation=2:schedule=halving", signal.SIGINT),
+        (LSTM + ":schedule=stepwise:hold=1:divisor=1.5:varied=yes", signal.SIGINT),
         (GPT + ":accumulation=2:optimizer=muon:schedule=cosine", signal.SIGINT),
         (LSTM.replace("learning_rate=1", "learning_rate=10:optimizer=asgd:schedule=constant"), signal.SIGTERM),
     ],

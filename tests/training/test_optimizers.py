@@ -34,13 +34,18 @@ class Small(nn.Module):
         ("warmup-stable-decay", 0.79, 1.0),
         ("warmup-stable-decay", 0.85, 0.5),  # a quarter of the last fifth: 1 - sqrt(0.25)
         ("warmup-stable-decay", 1.0, 0.0),
-        ("halving", 1.0, 0.25),  # after two halvings
+        ("halving", 1.0, 0.25),  # after two falls, by 2 each
+        ("stepwise", 0.3, 0.25),
     ],
 )
 def test_schedules(schedule, fraction, factor):
-    halvings = 2 if schedule == "halving" else 0
-    assert learning_rate_factor(schedule, 0.0, fraction, halvings) == pytest.approx(factor, abs=1e-9)
-    assert learning_rate_factor(schedule, 0.1, 0.05, halvings) == pytest.approx(0.5)  # half of the warm-up
+    falls = 2 if schedule in ("halving", "stepwise") else 0
+    assert learning_rate_factor(schedule, 0.0, fraction, falls) == pytest.approx(factor, abs=1e-9)
+    assert learning_rate_factor(schedule, 0.1, 0.05, falls) == pytest.approx(0.5)  # half of the warm-up
+
+
+def test_a_rate_may_fall_by_less_than_half():
+    assert learning_rate_factor("stepwise", 0.0, 0.9, 3, 1.2) == pytest.approx(1 / 1.728)  # 1.2 ** 3
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (24, 8), (8, 32)])
