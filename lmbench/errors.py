@@ -6,7 +6,8 @@
     |-- UsageError             a name, key, value or option that cannot be (also a ValueError)
     |-- CorpusError            text that cannot be found, read, decoded or split
     |-- ModelError             a model that cannot be built, fitted, saved or loaded
-    |   `-- TrainingError      a fit that broke off: divergence, out of memory, no data
+    |   `-- TrainingError      a fit that broke off: out of memory, no data
+    |       `-- DivergenceError    the loss or the gradient is no number any more
     `-- ResultsError           a run folder that cannot be written, read or resumed
 
 Every message says what was asked, what was found and where, and what to do.
@@ -35,7 +36,11 @@ class ModelError(LmbenchError):
 
 
 class TrainingError(ModelError):
-    """A fit that broke off: divergence, out of memory, no data."""
+    """A fit that broke off: out of memory, no data."""
+
+
+class DivergenceError(TrainingError):
+    """The loss or the gradient is no number any more, or the loss far above that of guessing."""
 
 
 class ResultsError(LmbenchError):

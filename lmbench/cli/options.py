@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -29,11 +30,29 @@ device_option = click.option(
     "--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps, or auto for the best there is."
 )
 
+tensorboard_option = click.option(
+    "--tensorboard", metavar="DIR", help="Also write losses, rates and speed there for TensorBoard to draw."
+)
+
 
 def corpus_option(**settings: Any) -> Callable[[Command], Command]:
     """``--corpus``; ``settings`` say whether it must be given, or what it is otherwise."""
     text = "A name (lmbench corpus list), a text file, or a folder of text files."
     return click.option("--corpus", metavar="NAME|PATH", help=text, **settings)
+
+
+@contextmanager
+def watching(display: Any, tensorboard: str | None, name: str = "model") -> Iterator[Any]:
+    """``display``, which also writes for TensorBoard where a folder was named for that."""
+    from lmbench.training.distributed import processes
+
+    if tensorboard is None or not processes().leads:
+        yield display
+        return
+    from lmbench.training.tensorboard import TensorBoard
+
+    with TensorBoard(tensorboard, display, name) as logs:
+        yield logs
 
 
 def open_corpus(name: str, tokens: int | None = None, line: Line | None = None) -> Corpus:

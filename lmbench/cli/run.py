@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lmbench.cli.launch import launch_options
-from lmbench.cli.options import corpus_option, line_option, tokenizer_option, tokens_option
+from lmbench.cli.options import (
+    corpus_option,
+    line_option,
+    tensorboard_option,
+    tokenizer_option,
+    tokens_option,
+    watching,
+)
 from lmbench.cli.tables import format_option
 
 if TYPE_CHECKING:
@@ -44,9 +51,12 @@ RESULTS = Path("results")
 )
 @click.option("--out", metavar="DIR", help="Folder of the results.  [default: results/DATE-CORPUS-MODELS]")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, or with the last one of this recipe.")
+@tensorboard_option
 @format_option
 @launch_options
-def run(recipe_name: str | None, out: str | None, resume: bool, form: str, **given: Any) -> None:
+def run(
+    recipe_name: str | None, out: str | None, resume: bool, tensorboard: str | None, form: str, **given: Any
+) -> None:
     """Train several models on one corpus, score and rank with each, and compare them in one table.
 
     \b
@@ -65,8 +75,8 @@ def run(recipe_name: str | None, out: str | None, resume: bool, form: str, **giv
     recipe = _recipe(recipe_name, out if resume else None, given)
     folder = _folder(recipe, out, resume)
     try:
-        with Display() as display:
-            done = run_recipe(recipe, folder, resume=resume, progress=display)
+        with Display() as display, watching(display, tensorboard) as watcher:
+            done = run_recipe(recipe, folder, resume=resume, progress=watcher)
     except KeyboardInterrupt:
         again = command_again(click.get_current_context(), "--resume", *([] if out else ["--out", str(folder)]))
         raise KeyboardInterrupt(_interrupted(folder, again)) from None

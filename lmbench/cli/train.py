@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lmbench.cli.launch import launch_options
-from lmbench.cli.options import corpus_option, device_option, line_option, tokenizer_option, tokens_option
+from lmbench.cli.options import (
+    corpus_option,
+    device_option,
+    line_option,
+    tensorboard_option,
+    tokenizer_option,
+    tokens_option,
+    watching,
+)
 
 if TYPE_CHECKING:
     from lmbench.corpus.streaming import StreamedCorpus
@@ -35,6 +43,7 @@ if TYPE_CHECKING:
     "file is read a block at a time, so it may be larger than memory.",
 )
 @click.option("--resume", is_flag=True, help="Go on with a training that was cut off.")
+@tensorboard_option
 @launch_options
 @click.pass_context
 def train(
@@ -50,6 +59,7 @@ def train(
     line: Line | None,
     memory: str | None,
     resume: bool,
+    tensorboard: str | None,
 ) -> None:
     """Train MODEL on a corpus and keep it in a folder; print what it cost and reached.
 
@@ -84,8 +94,8 @@ def train(
     try:
         text = _streamed(trained, corpus, tokens, line, directory) or open_corpus(corpus, tokens, line)
         data = text.tokenize(tokenizer)
-        with Display(trained.kind) as display:
-            report = trained.fit(data.train, data.valid, limit, display, checkpoints)
+        with Display(trained.kind) as display, watching(display, tensorboard, directory.resolve().name) as watcher:
+            report = trained.fit(data.train, data.valid, limit, watcher, checkpoints)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_interrupted(checkpoints, command_again(context, "--resume"))) from None
     trained.save(directory)

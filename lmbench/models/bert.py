@@ -67,7 +67,7 @@ class BERTNetwork(TransformerNetwork):
         hidden, asked = hide(spaced, self.opens, self.masked if torch.is_grad_enabled() else None)
         alone = spaced.sentence.amax() == 0
         visible = None if alone else spaced.sentence[:, :, None] == spaced.sentence[:, None, :]
-        states, _ = self(spaced.ids.masked_fill(hidden, len(self.bias)), visible)
+        states, _ = self.read(spaced.ids.masked_fill(hidden, len(self.bias)), visible)
         return self.cross_entropy(states[asked], spaced.ids[asked]), None  # of (N, E) and (N,)
 
 

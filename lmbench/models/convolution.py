@@ -105,7 +105,7 @@ class ConvolutionNetwork(Network):
         after = []
         with self.autocast(ids.device):
             for block, before in zip(self.blocks, state.split(self.reaches, 1), strict=True):
-                x, read = block(x, before)
+                x, read = self.through(block, x, before)
                 after.append(read)
             x = self.project(x).float()
         return self.drop(x), torch.cat(after, 1)

@@ -162,7 +162,7 @@ class MinGRUNetwork(Network):
         after = []
         with self.autocast(ids.device):
             for block, part in zip(self.blocks, state.split(self.sizes, -1), strict=True):
-                x, part = block(x, part)
+                x, part = self.through(block, x, part)
                 after.append(part)
         return self.norm(x).transpose(0, 1), torch.cat(after, -1)
 

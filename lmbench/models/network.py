@@ -9,10 +9,12 @@ on the way, in bfloat16 where the machine gains by it; scoring takes the full so
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 LOGITS = 1 << 23
 """Logits that are held at once, on a CPU ..."""
@@ -102,13 +104,17 @@ class Network(nn.Module, ABC):
 
     ``stateful``: whether state runs on between calls. ``window``: tokens that a prediction can see, None if unlimited;
     without a state, the longest input as well. ``overlap``: tokens that such windows share where text is scored.
-    ``label_smoothing``: share of the target, in training, that is spread over all types.
+    ``label_smoothing``: share of the target, in training, that is spread over all types. ``checkpointing``: whether
+    ``through`` computes blocks again in the backward pass. ``compiled``: ``forward`` as torch.compile made it, for
+    training; weights keep their names.
     """
 
     stateful: bool = False
     window: int | None = None
     overlap: int = 0
     label_smoothing: float = 0.0
+    checkpointing: bool = False
+    compiled: Callable[..., Any] | None = None
 
     def __init__(
         self, vocabulary_size: int, embedding_size: int, precision: torch.dtype, output_size: int | None = None
@@ -131,6 +137,17 @@ class Network(nn.Module, ABC):
     def forward(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """int64 (B, T) -> float (B, T, E), E the width of the softmax, and the state after them."""
 
+    def through(self, block: nn.Module, *inputs: Any) -> Any:
+        """``block(*inputs)``; with ``checkpointing`` only ``inputs`` are kept until the backward pass, which computes
+        all else again (Chen et al. 2016), with the same dropout and thus the same gradients."""
+        if self.checkpointing and self.training and torch.is_grad_enabled():
+            return checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=True)
+        return block(*inputs)
+
+    def read(self, ids: Tensor, *rest: Any) -> tuple[Tensor, Any]:
+        """``forward``, in training the compiled one where there is one."""
+        return (self.compiled if self.compiled and torch.is_grad_enabled() else self)(ids, *rest)
+
     def autocast(self, device: torch.device) -> torch.autocast:
         """Within it, large products are in ``precision`` while training, in float32 otherwise."""
         low = self.training and self.precision != torch.float32
@@ -138,7 +155,7 @@ class Network(nn.Module, ABC):
 
     def loss(self, rows: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """int64 (B, L + 1) -> mean loss, nats per event, and the detached state."""
-        hidden, state = self(rows[:, :-1], state)
+        hidden, state = self.read(rows[:, :-1], state)
         return self.cross_entropy(hidden.flatten(0, 1), rows[:, 1:].flatten()), detached(state)
 
     def cross_entropy(self, hidden: Tensor, targets: Tensor) -> Tensor:

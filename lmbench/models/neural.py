@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,91 +15,42 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from lmbench.corpus.batches import Batch, Tokens
-from lmbench.errors import ModelError, UsageError
+from lmbench.errors import DivergenceError, ModelError, UsageError
 from lmbench.models.base import Trainable, read_model, write_model
 from lmbench.models.network import Network
 from lmbench.training import loop
 from lmbench.training.budget import Budget, FitReport, Progress, Silent
 from lmbench.training.checkpoints import Checkpoints, atomic
-from lmbench.training.devices import resolve_device, resolve_precision
-from lmbench.training.loop import enough_memory
-from lmbench.training.optimizers import OptimizerName, ScheduleName
+from lmbench.training.compilation import compiled
+from lmbench.training.devices import enough_memory, resolve_device, resolve_precision
 from lmbench.training.plan import Plan
 
 WEIGHTS_FILE = "weights.safetensors"
 
 
-AT_LEAST_ONE = frozenset(
-    "layers heads hidden width batch_size sequence_length accumulation hold divisor validations patience".split()
-)
-"""Settings that count something of which there is at least one."""
-
-
 @dataclass(frozen=True)
-class NetworkConfig:
+class NetworkConfig(Plan):
     """What every trained network has; settings left open (None) are chosen for the text and the budget."""
 
     dropout: float | None = None
     """Share of activations that are dropped in training."""
-    batch_size: int | None = None
-    """Rows of the text that are read in parallel."""
-    sequence_length: int | None = None
-    """Events of each row in a step."""
-    optimizer: OptimizerName | None = None
-    """sgd, adamw, asgd (sgd whose weights are averaged once validation stalls; with schedule=constant), or muon
-    (orthogonal updates of hidden matrices, adamw for all else)."""
-    learning_rate: float | None = None
-    """Highest rate of the schedule."""
-    schedule: ScheduleName = "linear"
-    """How the rate falls until the budget ends: linear, cosine, constant, warmup-stable-decay (constant, then to 0 in
-    the last fifth), halving (by half whenever a validation is no better than the best), or stepwise (constant for some
-    epochs, then by half at each further one, whatever the budget)."""
-    hold: int = 1
-    """Epochs at the full rate, with schedule=stepwise."""
-    divisor: float = 2.0
-    """What halving and stepwise divide the rate by, where that is not 2."""
-    warmup: float = 0.02
-    """Share of the budget in which the rate first rises."""
-    weight_decay: float = 0.0
-    """Decay of matrices: decoupled under adamw, plain L2 under sgd."""
-    clip: float = 0.25
-    """Largest norm of the gradient; 0 for no limit."""
     label_smoothing: float = 0.0
     """Share of each training target that is spread over the whole vocabulary."""
-    average_decay: float = 0.0
-    """Decay, at each step, of a moving average of the weights, which is kept in their place; 0 for none."""
-    accumulation: int = 1
-    """Parts in which the rows of a step are read, one after the other, to save memory."""
-    validations: int = 12
-    """How often the validation split is read within the budget, evenly spaced."""
-    patience: int = 3
-    """So many validations in a row that are clearly worse than the best (0.02 nats) end the training early."""
-    seed: int = 1
-    """Seed of the first weights, of the order of the text and of dropout."""
     device: str = "auto"
     """cpu, cuda, mps, or auto for the best there is."""
     precision: str = "auto"
-    """float32, bfloat16 or auto, of the matrix products in training; scoring is in float32."""
+    """float32, bfloat16 or auto, of the matrix products in training; weights stay float32 (mixed precision), and
+    scoring is in float32."""
+    checkpointing: bool = False
+    """Whether only what goes into each block is kept in the forward pass, and the rest computed again in the backward
+    pass: less memory, more time, the same gradients. For families made of blocks: gpt, bert, cnn, mingru."""
+    compile: bool = False
+    """Whether training runs through torch.compile, which takes a minute or so before the first step."""
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if value is None:
-                continue
-            if name in AT_LEAST_ONE and value < 1:
-                raise UsageError(f"{name} must be at least 1, not {value}.")
-            if name in ("dropout", "warmup", "label_smoothing", "average_decay") and not 0 <= value < 1:
-                raise UsageError(f"{name} must be at least 0 and below 1, not {value}.")
-            if name == "learning_rate" and not value > 0:
-                raise UsageError(f"learning_rate must be above 0, not {value}.")
-            if name in ("weight_decay", "clip", "seed") and value < 0:
-                raise UsageError(f"{name} must be at least 0, not {value}.")
-        if self.optimizer == "asgd" and self.average_decay:
-            raise UsageError("optimizer=asgd averages the weights itself. Leave average_decay out, or take sgd.")
-        if self.batch_size and self.accumulation > self.batch_size:
-            raise UsageError(
-                f"{self.batch_size} rows cannot be read in {self.accumulation} parts. Lower accumulation or raise "
-                "batch_size."
-            )
+        super().__post_init__()
+        self._check(("layers", "heads", "hidden", "width"), lambda value: value >= 1, "at least 1")
+        self._check(("dropout", "label_smoothing"), lambda value: 0 <= value < 1, "at least 0 and below 1")
         resolve_precision(self.precision, torch.device("cpu"))
 
 
@@ -179,16 +131,6 @@ class NeuralModel(Trainable):
         usual = self.usual(fine, width, expected_passes(work, train, budget, self.device))
         return replace(self.config, **{key: usual[key] for key in usual if getattr(self.config, key) is None})
 
-    def plan(self) -> Plan:
-        """How it is trained."""
-        return Plan(
-            **{
-                field.name: getattr(self.config, field.name)
-                for field in fields(Plan)
-                if hasattr(self.config, field.name)
-            }
-        )
-
     @property
     def max_context(self) -> int | None:  # type: ignore[override]
         return None if self.network is None else self.network.window
@@ -211,24 +153,31 @@ class NeuralModel(Trainable):
         """
         budget, progress = Budget.parse(budget) if isinstance(budget, str) else budget, progress or Silent()
         budget = budget or Budget(seconds=60)
+        self._check_text(train)
         self.config = self.sized(train, budget)
-        plan = self.plan()
-        with enough_memory(plan.batch_size, plan.sequence_length):
-            return self._fit(train, valid, plan, budget, progress, checkpoints)
+        with enough_memory(self.config.batch_size, self.config.sequence_length, self.config.accumulation):
+            try:
+                return self._fit(train, valid, budget, progress, checkpoints)
+            except DivergenceError as error:
+                raise self._diverged(error, checkpoints) from None
 
     def _fit(
         self,
         train: Tokens,
         valid: Tokens,
-        plan: Plan,
         budget: Budget,
         progress: Progress,
         checkpoints: Checkpoints | None,
     ) -> FitReport:
-        self.tokenizer = train.tokenizer
+        self.tokenizer, plan = train.tokenizer, self.config
         torch.manual_seed(plan.seed)
         self._place(self.build(train.vocabulary_size))
         network = self._fitted()
+        if plan.checkpointing and not hasattr(network, "blocks"):
+            raise UsageError(
+                f"checkpointing=yes serves families made of blocks (gpt, bert, cnn, mingru), and {self.kind} is none. "
+                "Leave it out; accumulation saves memory in every family."
+            )
         precision = str(network.precision).removeprefix("torch.")
         progress.step("structure", f"{self.structure}; {self.parameters:,} parameters")
         progress.step("data", f"{train.events:,} events, {plan.batch_size} rows of {plan.sequence_length} a step")
@@ -236,14 +185,37 @@ class NeuralModel(Trainable):
         progress.step(
             "backward", f"{plan.optimizer}, rate {plan.learning_rate:g} ({plan.schedule}), clip {plan.clip:g}, {budget}"
         )
-        report = loop.train(network, train, valid, plan, budget, progress, checkpoints)
+        with compiled(network) if plan.compile else nullcontext():
+            report = loop.train(network, train, valid, plan, budget, progress, checkpoints)
         progress.step("predict", f"best of {len(report.curve)} validations, {report.valid_loss:.4f} nats per event")
         return FitReport(**{**vars(report), "precision": precision})
+
+    def _check_text(self, train: Tokens) -> None:
+        """Raise UsageError where a step would need more text than there is."""
+        rows, length = self.config.batch_size or 1, self.config.sequence_length or 1
+        if rows * length > train.events:
+            raise UsageError(
+                f"A step of batch_size={rows} rows and sequence_length={length} events needs {rows * length:,} events, "
+                f"and the training text has {train.events:,}. Lower one of the two, or take a longer text."
+            )
 
     def _place(self, network: Network) -> None:
         network.precision = resolve_precision(self.config.precision, self.device)
         network.label_smoothing = self.config.label_smoothing
+        network.checkpointing = self.config.checkpointing
         self.network = network.to(self.device)
+
+    def _diverged(self, error: DivergenceError, checkpoints: Checkpoints | None) -> DivergenceError:
+        """``error`` and what it leaves: the best weights, kept as a model like any other, and a state to go on from."""
+        if checkpoints is None:
+            return error
+        if not checkpoints.path.exists():
+            return DivergenceError(f"{error} Nothing was kept, for no validation came before.")
+        self.save(checkpoints.best)
+        return DivergenceError(
+            f"{error} The weights that were best on validation are kept in {checkpoints.best}, a model like any other. "
+            "lmbench train --resume goes on from them, with a lower learning_rate or clip if you name one."
+        )
 
     def _fitted(self) -> Network:
         if self.network is None:

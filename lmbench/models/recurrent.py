@@ -46,8 +46,6 @@ class RecurrentConfig(NetworkConfig):
     """Added to the loss: this times the mean square of the last layer's outputs, after dropout."""
     change_penalty: float = 0.0
     """Added to the loss: this times the mean square of their change from event to event, before dropout."""
-    varied: bool = False
-    """Whether the steps are cut anew in each pass, their lengths around sequence_length and the rate in proportion."""
     initial_range: float | None = None
     """All weights begin uniform between minus and plus this; by default 0.1 for embeddings, cells^-0.5 for layers."""
 

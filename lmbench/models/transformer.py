@@ -147,8 +147,9 @@ class TransformerNetwork(Network):
             if low:
                 cosine, sine = cosine.to(self.precision), sine.to(self.precision)
             for block in self.blocks[:-1]:
-                x = block(x, cosine, sine, visible)
-            x = self.blocks[-1](x, cosine, sine, visible, asked)  # what is not asked for need not pass the last
+                x = self.through(block, x, cosine, sine, visible)
+            # What is not asked for need not pass the last.
+            x = self.through(self.blocks[-1], x, cosine, sine, visible, asked)
         return self.norm(x)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -83,13 +84,30 @@ class Silent:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """One validation: when, and how good. Losses are nats per event."""
+    """One validation: when, and how good. Losses are nats per event.
+
+    ``tokens``: training events read until then, repeats included; None in the files of versions that did not count.
+    """
 
     seconds: float
     step: int
     epochs: float
     train_loss: float | None
     valid_loss: float
+    tokens: int | None = None
+
+    @property
+    def valid_perplexity(self) -> float:
+        return math.exp(self.valid_loss)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The point as JSON values."""
+        return {**asdict(self), "valid_perplexity": self.valid_perplexity}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """What ``to_dict`` gave, also that of an older version."""
+        return cls(**{field.name: content[field.name] for field in fields(cls) if field.name in content})
 
 
 @dataclass(frozen=True)
@@ -118,11 +136,12 @@ class FitReport:
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON values."""
-        return {**asdict(self), "tokens_per_second": self.tokens_per_second}
+        curve = [point.to_dict() for point in self.curve]
+        return {**asdict(self), "curve": curve, "tokens_per_second": self.tokens_per_second}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
         """What ``to_dict`` gave."""
         known = {field.name: content[field.name] for field in fields(cls)}
-        curve = tuple(CurvePoint(**point) for point in content["curve"])
+        curve = tuple(CurvePoint.from_dict(point) for point in content["curve"])
         return cls(**{**known, "curve": curve, "notes": tuple(content["notes"])})

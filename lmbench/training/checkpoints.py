@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -62,6 +63,11 @@ class Checkpoints:
     def path(self) -> Path:
         return self.directory / "checkpoint.safetensors"
 
+    @property
+    def best(self) -> Path:
+        """Where a training that diverged leaves the model that was best until then."""
+        return self.directory / "best"
+
     def save(self, tensors: Mapping[str, Any], state: Mapping[str, Any]) -> None:
         """Keep ``tensors`` (name -> torch tensor) and ``state`` (JSON values), replacing what was kept."""
         if not processes().leads:
@@ -89,3 +95,4 @@ class Checkpoints:
         """Forget: the model is finished."""
         if processes().leads:
             self.path.unlink(missing_ok=True)
+            shutil.rmtree(self.best, ignore_errors=True)

@@ -1,13 +1,19 @@
-"""``"auto"`` -> a torch device and the precision that this machine gains by."""
+"""``"auto"`` -> a torch device and the precision that this machine gains by; a full memory -> what to change.
+
+Mixed precision, everywhere: weights, optimiser and sums are float32; only large matrix products are in bfloat16, under
+``torch.autocast`` and in the softmax. bfloat16 has the range of float32, so that no loss need be scaled.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
-from lmbench.errors import UsageError, unknown_name
+from lmbench.errors import TrainingError, UsageError, unknown_name
 from lmbench.training.distributed import processes
 
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -61,6 +67,11 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
 
     ``auto`` takes bfloat16 where the processor multiplies it natively: twice the rate or more.
     """
+    if name == "float16":
+        raise UsageError(
+            "precision=float16 is not offered: its range is so small that losses would have to be scaled. The mixed "
+            "precision of lmbench is precision=bfloat16, with weights in float32."
+        )
     if name not in PRECISIONS:
         raise unknown_name("precision", name, PRECISIONS)
     if name != "auto":
@@ -87,3 +98,19 @@ def reuse_memory() -> None:
         if mallopt is not None:
             mallopt(M_MMAP_THRESHOLD, 32 << 20)
             mallopt(M_TRIM_THRESHOLD, 512 << 20)
+
+
+@contextmanager
+def enough_memory(batch_size: int, sequence_length: int, accumulation: int) -> Iterator[None]:
+    """Turn the many forms of "out of memory" into one TrainingError that names the settings to change."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        full = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+        if not full:
+            raise
+        raise TrainingError(
+            f"Memory ran out with batch_size={batch_size} and sequence_length={sequence_length}, read in "
+            f"accumulation={accumulation} parts. Double accumulation, which makes the same update of smaller parts; or "
+            "set checkpointing=yes (gpt, bert, cnn, mingru); or lower batch_size, sequence_length or the size."
+        ) from None

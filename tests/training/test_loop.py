@@ -86,8 +86,8 @@ def test_an_interrupted_training_goes_on_to_the_same_numbers(tokens, tmp_path, s
 def test_other_settings_than_the_kept_ones_are_refused(tokens, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         create(LSTM).fit(*tokens, Budget(steps=90), Interrupt(20), Checkpoints(tmp_path))
-    with pytest.raises(UsageError, match="another plan"):
-        create(LSTM + ":clip=1").fit(*tokens, Budget(steps=90), None, Checkpoints(tmp_path))
+    with pytest.raises(UsageError, match=r"another weight_decay \(0.0, now 0.5\)"):
+        create(LSTM + ":weight_decay=0.5").fit(*tokens, Budget(steps=90), None, Checkpoints(tmp_path))
 
 
 def test_other_text_or_another_network_than_the_kept_one_is_refused(tokens, tmp_path):
