@@ -184,7 +184,10 @@ class RunFolder:
 
     def read_curve(self, result: Result) -> list[dict[str, Any]]:
         """The validations of one model (the fields of ``CurvePoint``); empty where it had none."""
-        try:
+        kept = result.details.get("fit", {}).get("curve")
+        if isinstance(kept, list):
+            return kept
+        try:  # version 0.1 kept curves beside the models only
             report = json.loads(self.fit(result.folder).read_text(encoding="utf-8"))["report"]
             return list(report.get("curve", ()))
         except FileNotFoundError:

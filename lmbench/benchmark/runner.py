@@ -185,7 +185,7 @@ class _Run:
             stopped=report["stopped"],
             device=report["device"],
             precision=report["precision"],
-            details={**result.details, "fit": {**report, "curve": f"models/{job.folder}/fit.json"}},
+            details={**result.details, "fit": report},
         )
 
     def _train(self, job: Job) -> tuple[LanguageModel, dict[str, Any]]:

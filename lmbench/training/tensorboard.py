@@ -61,7 +61,8 @@ class TensorBoard:
         values = {TAGS[name]: value for name, value in figures.items() if name in TAGS and math.isfinite(value)}
         if "valid_loss" in figures:
             values["perplexity/valid"] = math.exp(min(700.0, figures["valid_loss"]))
-        self._write(values, int(figures.get("step", 0)))
+        if values:
+            self._write(values, int(figures.get("step", 0)))
         self.watcher.update(fraction, **figures)
 
     def note(self, text: str) -> None:

@@ -34,3 +34,19 @@ def test_a_drawing_is_written_and_the_same_each_time(tmp_path: Path) -> None:
 
 def test_without_a_curve_there_is_nothing_to_draw(tmp_path: Path) -> None:
     assert write_plots(run_with(tmp_path, [])) == []
+
+
+def test_each_cost_that_is_known_has_a_panel() -> None:
+    old = learning_curves({"gpt": CURVE}, {})  # of a version that kept seconds only
+    assert "seconds of training" in old
+    assert "tokens read" not in old
+    new = learning_curves({"gpt": [{**point, "tokens": 2e6, "epochs": 1.5} for point in CURVE]}, {})
+    assert all(words in new for words in ("seconds of training", "tokens read", "epochs"))
+
+
+def test_what_only_guesses_does_not_press_the_others_together() -> None:
+    """The highest point is exp(5) = 148; a level of 10,000 is named in the legend, and lies outside."""
+    text = learning_curves({"gpt": CURVE}, {"uniform": 10_000.0})
+    assert "uniform (10,000)" in text
+    assert ">200<" in text
+    assert ">2,000<" not in text

@@ -1,0 +1,53 @@
+"""torch.compile: used in training only, told where it cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lmbench.corpus.tokenizers import train_tokenizer
+from lmbench.errors import TrainingError, UsageError
+from lmbench.models.registry import create
+from lmbench.training.budget import Budget
+
+GPT = "gpt:width=8:heads=2:layers=1:batch_size=2:sequence_length=5:device=cpu"
+SENTENCES = ["a b c a b", "c a b a"] * 10
+TOKENS = train_tokenizer("word", SENTENCES).encode(SENTENCES)
+
+
+def test_what_is_compiled_is_the_forward_pass_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def compile_nothing(forward: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *rows: calls.append(torch.is_grad_enabled()) or forward(*rows)
+
+    monkeypatch.setattr(torch, "compile", compile_nothing)
+    plain, built = create(GPT), create(GPT + ":compile=yes")
+    for model in (plain, built):
+        model.fit(TOKENS, TOKENS, Budget(steps=7))
+    assert calls == [True] * 7
+    assert built.network.compiled is None
+    assert list(built.network.state_dict()) == list(plain.network.state_dict())
+    for one, other in zip(built.network.parameters(), plain.network.parameters(), strict=True):
+        np.testing.assert_array_equal(one.detach(), other.detach())
+
+
+def test_without_a_compiler_the_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UsageError, match=r"needs a C\+\+ compiler.* leave compile=yes out"):
+        create(GPT + ":compile=yes").fit(TOKENS, TOKENS, Budget(steps=1))
+
+
+def test_a_network_that_cannot_be_built_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._dynamo.exc import TorchDynamoException
+
+    def broken(*_: object) -> None:
+        raise TorchDynamoException("this cannot be\nand here is why, at length")
+
+    monkeypatch.setattr(torch, "compile", lambda forward: broken)
+    with pytest.raises(TrainingError, match=r"this cannot be\. Leave compile=yes out"):
+        create(GPT + ":compile=yes").fit(TOKENS, TOKENS, Budget(steps=1))
