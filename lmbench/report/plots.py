@@ -58,7 +58,7 @@ def learning_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], levels: M
             _draw(axes, field, curves, levels)
             axes.set_xlabel(words)
         row[0].set_ylabel("validation perplexity")
-        legend = {"loc": "outside lower center", "ncols": len(panels), "frameon": False}
+        legend: dict[str, Any] = {"loc": "outside lower center", "ncols": len(panels), "frameon": False}
         title = "line: estimate while training; star and level: the whole split, scored"
         figure.legend(*row[0].get_legend_handles_labels(), title=title, **legend)
         text = StringIO()
