@@ -161,8 +161,9 @@ class _Training:
         loss = self._gradients(rows)
         # The largest norm is infinite where there is none: what is asked for is whether the gradient is a number.
         self.norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip or math.inf)
+        rate = self._rate(rows.shape[1] - 1)
         for group in self.state.optimizer.param_groups:
-            group["lr"] = self._rate(rows.shape[1] - 1)
+            group["lr"] = rate
         self.state.optimizer.step()
         if self.state.average is not None:
             self.state.average.add()
