@@ -94,8 +94,11 @@ class BERT(Transformer):
     context = "sentence"  # type: ignore[assignment]
     normalized = False
 
+    def predicted(self, fine: bool) -> float:
+        return self.config.masked or (0.15 if fine else 0.4)
+
     def usual(self, fine: bool, width: int, passes: float) -> dict[str, Any]:
-        own = {"batch_size": 8, "sequence_length": 128, "masked": 0.15 if fine else 0.4}
+        own = {"batch_size": 8, "sequence_length": 128, "masked": self.predicted(fine)}
         return {**super().usual(fine, width, passes), **own}
 
     def build(self, vocabulary_size: int) -> BERTNetwork:

@@ -162,6 +162,12 @@ class FeedForward(NeuralModel):
         between = width * (hidden + config.direct * joined) if config.tied else 0
         return joined * hidden + between + 2 * size * hidden * (config.layers - 1)
 
+    def softmax_width(self, width: int) -> int:
+        config = self.config
+        if config.tied:
+            return width
+        return (config.hidden or 2 * width) + config.direct * (config.order - 1) * width
+
     def usual(self, fine: bool, width: int, passes: float) -> dict[str, Any]:
         return {
             "width": width,

@@ -2,8 +2,8 @@
 
 A family supplies a ``Network``: ids (B, T) and a state in, hidden states (B, T, E) out. The softmax,
 ``p(w | h) = softmax(W h + b)``, takes the embedding for W (tied: Press & Wolf 2017; Inan et al. 2017) unless a
-family asks for a matrix of its own. The loss never holds more logits than a block of rows, and computes its gradient
-on the way, in bfloat16 where the machine gains by it; scoring takes the full softmax in float32.
+family asks for a matrix of its own, or takes vectors that are narrower for rarer words (``adapt``). Training is in
+bfloat16 where the machine gains by it; scoring is in float32, and always the distribution over all types.
 """
 
 from __future__ import annotations
@@ -16,64 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-LOGITS = 1 << 23
-"""Logits that are held at once, on a CPU ..."""
-LOGITS_GPU = 1 << 26
-"""... and on a GPU."""
-
-
-def _rows_at_once(device: torch.device, vocabulary_size: int) -> int:
-    return max(1, (LOGITS if device.type == "cpu" else LOGITS_GPU) // vocabulary_size)
-
-
-class _SoftmaxLoss(torch.autograd.Function):
-    """Mean cross-entropy of a linear softmax layer, with its gradient, block by block.
-
-    With p = softmax(h W' + b): dL/dlogits = (p - onehot) / N. Each block of logits becomes probabilities,
-    is multiplied out and forgotten, so (N, V) need never exist; the one-hot part is a look-up. With label smoothing
-    e (Szegedy et al. 2016) the target is (1 - e) onehot + e / V, the loss -(1 - e) ln p(target) - (e / V) sum ln p.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        hidden: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        targets: Tensor,
-        precision: torch.dtype,
-        smoothing: float = 0.0,
-    ) -> Tensor:
-        w, b, h = weight.to(precision), bias.to(precision), hidden.to(precision)
-        grad_hidden, grad_weight, grad_bias = torch.empty_like(h), torch.zeros_like(weight), torch.zeros_like(bias)
-        loss = torch.zeros((), device=h.device)
-        size = _rows_at_once(hidden.device, len(weight))
-        for first in range(0, len(targets), size):
-            block, wanted = h[first : first + size], targets[first : first + size]
-            logits = nn.functional.linear(block, w, b)
-            p = torch.softmax(logits, dim=1)
-            loss -= (1 - smoothing) * p.gather(1, wanted[:, None]).float().clamp_min(1e-30).log().sum()
-            if smoothing:  # mean ln p = mean logit - ln of the sum of exponentials
-                loss -= smoothing * (logits.float().mean(1) - logits.float().logsumexp(1)).sum()
-            del logits
-            grad_hidden[first : first + size] = p @ w - (1 - smoothing) * w[wanted]
-            grad_weight += p.t() @ block
-            grad_bias += p.sum(0)
-        grad_weight.index_add_(0, targets, hidden.to(grad_weight.dtype), alpha=smoothing - 1)
-        grad_bias -= (1 - smoothing) * torch.bincount(targets, minlength=len(bias))
-        if smoothing:
-            grad_hidden -= smoothing * w.mean(0)
-            grad_weight -= smoothing / len(bias) * hidden.sum(0)
-            grad_bias -= smoothing * len(targets) / len(bias)
-        ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
-        ctx.dtype = hidden.dtype
-        return loss / len(targets)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, weight, bias = ctx.saved_tensors
-        scale = gradients[0] / len(hidden)
-        return hidden.to(ctx.dtype) * scale, weight * scale, bias * scale, None, None, None
+from lmbench.models.softmax import AdaptiveEmbedding, SoftmaxLoss, log_probs_of
 
 
 class Dropout(nn.Module):
@@ -123,10 +66,24 @@ class Network(nn.Module, ABC):
         self.embedding = nn.Embedding(vocabulary_size, embedding_size)
         self.bias = nn.Parameter(torch.zeros(vocabulary_size))
         self.output: nn.Parameter | None = None
+        self.output_embedding: AdaptiveEmbedding | None = None
         if output_size is not None:
             self.output = nn.Parameter(torch.empty(vocabulary_size, output_size))
             nn.init.uniform_(self.output, -(output_size**-0.5), output_size**-0.5)
         self.precision = precision
+
+    def adapt(self) -> None:
+        """Take word vectors whose width falls with frequency, and an adaptive softmax, before training."""
+        self.embedding, own = AdaptiveEmbedding(self.embedding.weight), self.output
+        if own is not None:
+            self.output, self.output_embedding = None, AdaptiveEmbedding(own)
+        self.clusters = nn.Parameter(torch.zeros(len(AdaptiveEmbedding.ENDS)))
+
+    @property
+    def adaptive(self) -> tuple[AdaptiveEmbedding, Tensor, Tensor] | None:
+        """Where the softmax is adaptive: its vectors, and the biases of types (V,) and clusters (2,)."""
+        vectors = self.output_embedding or self.embedding
+        return (vectors, self.bias, self.clusters) if isinstance(vectors, AdaptiveEmbedding) else None
 
     @property
     def softmax_weight(self) -> Tensor:
@@ -160,10 +117,13 @@ class Network(nn.Module, ABC):
 
     def cross_entropy(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """float (N, E), int64 (N,) -> mean of -ln p of the targets, smoothed while there is a gradient."""
-        if not torch.is_grad_enabled():  # validation: the full softmax, as in scoring
+        if not torch.is_grad_enabled():  # validation: as in scoring
             return -self.log_probs_of(hidden, targets).mean()
-        how = self.precision, self.label_smoothing
-        return _SoftmaxLoss.apply(hidden, self.softmax_weight, self.bias, targets, *how)
+        if self.adaptive:
+            vectors, bias, clusters = self.adaptive
+            return vectors.loss(hidden, bias, clusters, targets, self.precision)
+        how = self.precision, len(targets), self.label_smoothing
+        return SoftmaxLoss.apply(hidden, self.softmax_weight, self.bias, targets, *how)
 
     def loss_after(self, rows: Tensor, seen: int) -> Tensor:
         """int64 (B, L + 1) -> mean loss, nats, of all but the first ``seen`` events of each row; no gradient."""
@@ -172,25 +132,17 @@ class Network(nn.Module, ABC):
 
     def log_softmax(self, hidden: Tensor) -> Tensor:
         """float32 (N, E) -> (N, V), nats."""
+        if self.adaptive:
+            vectors, bias, clusters = self.adaptive
+            return vectors.log_softmax(hidden, bias, clusters)
         return torch.log_softmax(torch.addmm(self.bias, hidden.float(), self.softmax_weight.t()), dim=1)
 
-    @torch.no_grad()
     def log_probs_of(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """float32 (N, E), int64 (N,) -> float32 (N,): ln p of the targets by the full softmax.
-
-        All blocks share two arrays: were each to allocate its own between results that stay, the C library could
-        reuse none of them, and memory would grow with N after all.
-        """
-        size = min(len(targets), _rows_at_once(hidden.device, len(self.bias)))
-        weight, result = self.softmax_weight.t(), hidden.new_empty(len(targets), dtype=torch.float32)
-        logits, log_probs = result.new_empty(2, size, len(self.bias))
-        for first in range(0, len(targets), size or 1):
-            block, wanted = hidden[first : first + size].float(), targets[first : first + size, None]
-            rows = slice(0, len(wanted))
-            torch.addmm(self.bias, block, weight, out=logits[rows])
-            torch.log_softmax(logits[rows], dim=1, out=log_probs[rows])
-            result[first : first + size] = log_probs[rows].gather(1, wanted)[:, 0]
-        return result
+        """float32 (N, E), int64 (N,) -> float32 (N,): ln p of the targets among all types, nats."""
+        if self.adaptive:
+            vectors, bias, clusters = self.adaptive
+            return vectors.log_probs_of(hidden, bias, clusters, targets)
+        return log_probs_of(hidden, self.softmax_weight, self.bias, targets)
 
 
 def detached(state: Any) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from lmbench.corpus.batches import Batch, Tokens
 from lmbench.errors import DivergenceError, ModelError, UsageError
 from lmbench.models.base import Trainable, read_model, write_model
 from lmbench.models.network import Network
+from lmbench.models.softmax import AdaptiveEmbedding
 from lmbench.training import loop
 from lmbench.training.budget import Budget, FitReport, Progress, Silent
 from lmbench.training.checkpoints import Checkpoints, atomic
@@ -36,6 +37,9 @@ class NetworkConfig(Plan):
     """Share of activations that are dropped in training."""
     label_smoothing: float = 0.0
     """Share of each training target that is spread over the whole vocabulary."""
+    softmax: Literal["full", "adaptive"] = "full"
+    """full, or adaptive: rarer words have narrower vectors, in the embedding and in the softmax, which trains many
+    times as fast where there are tens of thousands of types."""
     device: str = "auto"
     """cpu, cuda, mps, or auto for the best there is."""
     precision: str = "auto"
@@ -51,6 +55,11 @@ class NetworkConfig(Plan):
         super().__post_init__()
         self._check(("layers", "heads", "hidden", "width"), lambda value: value >= 1, "at least 1")
         self._check(("dropout", "label_smoothing"), lambda value: 0 <= value < 1, "at least 0 and below 1")
+        if self.softmax == "adaptive" and self.label_smoothing:
+            raise UsageError(
+                f"label_smoothing={self.label_smoothing:g} spreads each target over all types, but softmax=adaptive "
+                "computes only a few of them. Leave one of the two out."
+            )
         resolve_precision(self.precision, torch.device("cpu"))
 
 
@@ -59,25 +68,38 @@ EVENTS_PER_STEP = 1000
 WIDTHS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 640, 768, 1024)
 RATES = {"cpu": 1.7e11, "cuda": 2e13, "mps": 1e12}
 """Floating-point operations a second that training reaches, in round numbers: two cores, one card."""
+USED_TYPES = 10_000
+"""Types that are used often enough for their vectors to be learnt well, in round numbers."""
 
 
-def affordable_width(work: Callable[[int], int], train: Tokens, budget: Budget, device: torch.device) -> int:
+def affordable_width(
+    work: Callable[[int], int],
+    softmax_work: Callable[[int], float],
+    train: Tokens,
+    budget: Budget,
+    device: torch.device,
+) -> int:
     """The width that suits a text and a budget.
 
-    ``work``: width -> multiply-adds of one event, the softmax aside. Compute-optimal training spends operations
+    ``work``, ``softmax_work``: width -> multiply-adds of one event. Compute-optimal training spends operations
     C in equal parts on a larger network and on more text (Hoffmann et al. 2022): multiply-adds an event grow
     with the square root of C. The factor, 0.35, fits what was best on validation of Penn Treebank words (width 256
     after 420 s on two cores) and Shakespeare's characters (384 after 150 s). A budget in steps or epochs is taken for
     ten minutes; no network is wider than 640 on less than 5 million events, which it would only learn by heart.
+
+    Vectors of rare words cost as much as others but are hardly learnt from: they make a network slower, not larger.
+    Where of V types only U = 10,000 count as size, the same law makes the size w U grow with the square root of
+    C U / V, so the width w with that of C / (U V): the softmax is taken for one over sqrt(U V) types.
     """
     seconds = budget.seconds or 600.0
     ideal = 0.35 * (RATES[device.type] * seconds) ** 0.5
     widest = 640 if train.events < 5_000_000 else WIDTHS[-1]
-    fitting = [w for w in WIDTHS if w <= widest and work(w) + w * train.vocabulary_size <= 1.1 * ideal]
+    learnt = min(1.0, (USED_TYPES / train.vocabulary_size) ** 0.5)
+    fitting = [w for w in WIDTHS if w <= widest and work(w) + learnt * softmax_work(w) <= 1.1 * ideal]
     return max(fitting, default=WIDTHS[0])
 
 
-def expected_passes(work: int, train: Tokens, budget: Budget, device: torch.device) -> float:
+def expected_passes(work: float, train: Tokens, budget: Budget, device: torch.device) -> float:
     """How often the text will be read within ``budget``, ``work`` being the multiply-adds of one event."""
     if budget.epochs is not None:
         return budget.epochs
@@ -112,6 +134,14 @@ class NeuralModel(Trainable):
     def work(self, width: int) -> int:
         """Multiply-adds of one event in a network of this width, the softmax aside."""
 
+    def softmax_width(self, width: int) -> int:
+        """Width of what the softmax reads."""
+        return width
+
+    def predicted(self, fine: bool) -> float:
+        """Share of the events that the softmax is asked for in training."""
+        return 1.0
+
     @abstractmethod
     def usual(self, fine: bool, width: int, passes: float) -> dict[str, Any]:
         """What open settings become.
@@ -126,8 +156,15 @@ class NeuralModel(Trainable):
     def sized(self, train: Tokens, budget: Budget) -> Any:
         """The configuration with every open choice made, for this text and budget."""
         fine = train.tokenizer.kind in ("char", "byte")
-        width = self.width or affordable_width(self.work, train, budget, self.device)
-        work = self.work(width) + width * train.vocabulary_size
+        types: float = train.vocabulary_size
+        if self.config.softmax == "adaptive":
+            types /= AdaptiveEmbedding.COST
+
+        def softmax_work(width: int) -> float:
+            return self.predicted(fine) * self.softmax_width(width) * types
+
+        width = self.width or affordable_width(self.work, softmax_work, train, budget, self.device)
+        work = self.work(width) + softmax_work(width)
         usual = self.usual(fine, width, expected_passes(work, train, budget, self.device))
         return replace(self.config, **{key: usual[key] for key in usual if getattr(self.config, key) is None})
 
@@ -171,7 +208,7 @@ class NeuralModel(Trainable):
     ) -> FitReport:
         self.tokenizer, plan = train.tokenizer, self.config
         torch.manual_seed(plan.seed)
-        self._place(self.build(train.vocabulary_size))
+        self._place(self._built(train.vocabulary_size))
         network = self._fitted()
         if plan.checkpointing and not hasattr(network, "blocks"):
             raise UsageError(
@@ -181,7 +218,8 @@ class NeuralModel(Trainable):
         precision = str(network.precision).removeprefix("torch.")
         progress.step("structure", f"{self.structure}; {self.parameters:,} parameters")
         progress.step("data", f"{train.events:,} events, {plan.batch_size} rows of {plan.sequence_length} a step")
-        progress.step("forward", f"ln p by a softmax over {train.vocabulary_size:,} types, {precision}")
+        softmax = "an adaptive" if network.adaptive else "a"
+        progress.step("forward", f"ln p by {softmax} softmax over {train.vocabulary_size:,} types, {precision}")
         progress.step(
             "backward", f"{plan.optimizer}, rate {plan.learning_rate:g} ({plan.schedule}), clip {plan.clip:g}, {budget}"
         )
@@ -189,6 +227,12 @@ class NeuralModel(Trainable):
             report = loop.train(network, train, valid, plan, budget, progress, checkpoints)
         progress.step("predict", f"best of {len(report.curve)} validations, {report.valid_loss:.4f} nats per event")
         return FitReport(**{**vars(report), "precision": precision})
+
+    def _built(self, vocabulary_size: int) -> Network:
+        network = self.build(vocabulary_size)
+        if self.config.softmax == "adaptive":
+            network.adapt()
+        return network
 
     def _check_text(self, train: Tokens) -> None:
         """Raise UsageError where a step would need more text than there is."""
@@ -311,7 +355,7 @@ class NeuralModel(Trainable):
         try:
             model = cls(cls.Config(**{**state["config"], "device": "auto"}))  # where it is used, not where it learned
             model.tokenizer = tokenizer
-            network = model.build(len(tokenizer.vocabulary))
+            network = model._built(len(tokenizer.vocabulary))
             network.load_state_dict(load_file(str(Path(directory) / WEIGHTS_FILE)))
         except (OSError, SafetensorError, RuntimeError, TypeError, KeyError) as error:
             raise ModelError(

@@ -215,6 +215,9 @@ class _Recurrent(NeuralModel):
     def work(self, width: int) -> int:
         return 2 * self.matrices * width**2 * self.config.layers
 
+    def softmax_width(self, width: int) -> int:
+        return self.config.embedding_size or width if self.config.tied else width
+
     def usual(self, fine: bool, width: int, passes: float) -> dict[str, Any]:
         optimizer = self.config.optimizer or ("adamw" if fine else "sgd")
         return {

@@ -1,0 +1,194 @@
+"""Hidden states and word vectors -> log probabilities, loss and its gradient: the softmax, in full or adaptive.
+
+Logits are held for a block of events at a time, in training and in scoring, so that memory grows neither with the
+length of the text nor, beyond that block, with the vocabulary.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lmbench.errors import UsageError
+
+LOGITS = 1 << 23
+"""Logits that are held at once, on a CPU ..."""
+LOGITS_GPU = 1 << 26
+"""... and on a GPU ..."""
+EVENTS = 256
+"""... but of no fewer events: each block adds to the gradient of the whole matrix, which must be worth it."""
+
+
+def _events_at_once(device: torch.device, types: int) -> int:
+    return max(EVENTS, (LOGITS if device.type == "cpu" else LOGITS_GPU) // types)
+
+
+class SoftmaxLoss(torch.autograd.Function):
+    """The sum of -ln p over the targets, divided by ``events``, with its gradient, block by block.
+
+    With p = softmax(h W' + b): dL/dlogits = (p - onehot) / events. Each block of logits becomes probabilities, these
+    become the gradient in their place, which is multiplied out and forgotten, so (N, V) need never exist. With label
+    smoothing e (Szegedy et al. 2016) the target is q = (1 - e) onehot + e / V, the loss -sum q ln p.
+
+    hidden: (N, E); weight: (V, E); bias: (V,); targets: int64 (N,), which may be empty. Products are in ``precision``,
+    sums of blocks in float32.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        targets: Tensor,
+        precision: torch.dtype,
+        events: int,
+        smoothing: float = 0.0,
+    ) -> Tensor:
+        w, b, h = weight.to(precision), bias.to(precision), hidden.to(precision)
+        shares, loss = (hidden / events).to(precision), torch.zeros((), device=h.device)
+        grad_hidden, grad_bias = torch.empty_like(h), torch.zeros_like(bias)
+        grad_weight = torch.zeros_like(weight) if not len(targets) else None
+        size = _events_at_once(hidden.device, len(weight))
+        for first in range(0, len(targets), size):
+            rows = slice(first, first + size)
+            wanted = targets[rows, None]
+            logits = F.linear(h[rows], w, b)
+            p = torch.softmax(logits, dim=1)
+            loss -= (1 - smoothing) * p.gather(1, wanted).float().clamp_min(1e-30).log().sum()
+            if smoothing:  # mean ln p = mean logit - ln of the sum of exponentials
+                loss -= smoothing * (logits.float().mean(1) - logits.float().logsumexp(1)).sum()
+                p -= smoothing / len(bias)
+            del logits
+            p.scatter_add_(1, wanted, torch.full_like(wanted, smoothing - 1, dtype=p.dtype))  # p - q
+            torch.mm(p, w, out=grad_hidden[rows])
+            part = p.t() @ shares[rows]
+            grad_weight = part.to(weight.dtype) if grad_weight is None else grad_weight.add_(part)
+            grad_bias += p.sum(0)
+        ctx.gradients = grad_hidden.to(hidden.dtype).div_(events), grad_weight, grad_bias.div_(events)
+        return loss / events
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        found, ctx.gradients = ctx.gradients, None
+        scale = gradients[0]
+        if scale.device.type != "cpu" or float(scale) != 1:  # asking a GPU would wait for it
+            found = tuple(gradient.mul_(scale) for gradient in found)
+        return *found, None, None, None, None
+
+
+@torch.no_grad()
+def log_probs_of(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+    """float32 (N, E), (V, E), (V,), int64 (N,) -> float32 (N,): ln p of the targets, nats.
+
+    All blocks share two arrays: were each to allocate its own between results that stay, the C library could
+    reuse none of them, and memory would grow with N after all.
+    """
+    size = min(len(targets), _events_at_once(hidden.device, len(bias)))
+    result = hidden.new_empty(len(targets), dtype=torch.float32)
+    logits, log_probs = result.new_empty(2, size, len(bias))
+    for first in range(0, len(targets), size or 1):
+        block, wanted = hidden[first : first + size].float(), targets[first : first + size, None]
+        rows = slice(0, len(wanted))
+        torch.addmm(bias, block, weight.t(), out=logits[rows])
+        torch.log_softmax(logits[rows], dim=1, out=log_probs[rows])
+        result[first : first + size] = log_probs[rows].gather(1, wanted)[:, 0]
+    return result
+
+
+class AdaptiveEmbedding(nn.Embedding):
+    """Word vectors, and the softmax over them, that spend on a word as much as it is used (Grave et al. 2017;
+    Baevski & Auli 2019). They suit vocabularies of some ten thousand types and more.
+
+    The types, which are numbered by falling count, make a head and two clusters. A type of the head, the first V / 20,
+    has a vector of the full width E; one of the clusters, which end at V / 4 and at V, a vector e of E / 4 or E / 16,
+    which a matrix P of its cluster takes to the full width: P' e is what the network reads. In the softmax::
+
+        p(w | h) = p(w | head, h)                            a type of the head
+        p(w | h) = p(cluster | head, h) p(w | cluster, h)    any other
+
+    with p(. | head, h) = softmax(H h + b), H the vectors of the head's types and of both clusters, and
+    p(. | cluster, h) = softmax(e P h + b), the same e and P. All types still sum to one, but most events need only the
+    head, and all matrices together are about an eighth of (V, E).
+
+    ``weight``: H, (V / 20 + 2, E); ``tails``: (types, width) of each cluster; ``projections``: P, (width, E).
+    """
+
+    ENDS = 20, 4
+    """The head ends at V / 20, the first cluster at V / 4: near 2,000 and 10,000 of 44,000 (Grave et al.), and 20,000
+    and 60,000 of 267,000 (Baevski & Auli)."""
+    COST = 16
+    """Multiply-adds of an event are about V E / 16, where one event in four leaves the head."""
+
+    def __init__(self, full: Tensor) -> None:
+        """``full``: the first values of an embedding (V, E) in whose place it stands; clusters begin as large."""
+        types, width = full.shape
+        if types < 8:
+            raise UsageError(
+                f"softmax=adaptive was asked for, but the vocabulary has only {types} types, too few to sort them into "
+                "frequent and rare ones. Use softmax=full."
+            )
+        self.cutoffs = [*(max(1, types // share) for share in self.ENDS), types]
+        scale = float(full.detach().std())
+        head = torch.cat((full[: self.cutoffs[0]], scale * torch.randn(len(self.cutoffs) - 1, width)))
+        super().__init__(len(head), width, _weight=head.detach().clone())
+        self.tails, self.projections = nn.ParameterList(), nn.ParameterList()
+        for number, (first, last) in enumerate(pairwise(self.cutoffs), 1):
+            narrow = max(1, width // 4**number)
+            self.tails.append(torch.randn(last - first, narrow) * scale)
+            self.projections.append(torch.randn(narrow, width) * narrow**-0.5)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """int64 (...) -> float (..., E)."""
+        x = F.embedding(ids.clamp(max=self.cutoffs[0] - 1), self.weight)
+        for tail, projection, (first, last) in zip(self.tails, self.projections, pairwise(self.cutoffs), strict=True):
+            rare = F.embedding((ids - first).clamp(0, last - first - 1), tail) @ projection
+            x = torch.where((ids >= first)[..., None], rare, x)
+        return x
+
+    def parts(self, bias: Tensor, clusters: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Biases of the types (V,) and of the clusters (2,) -> matrix and bias of the head and of each cluster."""
+        biases = [
+            torch.cat((bias[: self.cutoffs[0]], clusters)),
+            *bias[self.cutoffs[0] :].split([*map(len, self.tails)]),
+        ]
+        return list(zip((self.weight, *self.tails), biases, strict=True))
+
+    def sort(self, hidden: Tensor, targets: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """(N, E), int64 (N,) -> of the head and each cluster: events, what its matrix is multiplied by, targets."""
+        place = torch.bucketize(targets, targets.new_tensor(self.cutoffs[:-1]), right=True)  # 0: in the head
+        heading = torch.where(place == 0, targets, self.cutoffs[0] + place - 1)
+        result = [(torch.arange(len(targets), device=targets.device), hidden, heading)]
+        for number, projection in enumerate(self.projections):
+            events = (place == number + 1).nonzero()[:, 0]
+            result.append((events, hidden[events] @ projection.t(), targets[events] - self.cutoffs[number]))
+        return result
+
+    def loss(self, hidden: Tensor, bias: Tensor, clusters: Tensor, targets: Tensor, precision: torch.dtype) -> Tensor:
+        """float (N, E), (V,), (2,), int64 (N,) -> mean of -ln p of the targets, with its gradient."""
+        parts = zip(self.parts(bias, clusters), self.sort(hidden, targets), strict=True)
+        losses = [SoftmaxLoss.apply(h, *part, wanted, precision, len(targets)) for part, (_, h, wanted) in parts]
+        return torch.stack(losses).sum()
+
+    @torch.no_grad()
+    def log_probs_of(self, hidden: Tensor, bias: Tensor, clusters: Tensor, targets: Tensor) -> Tensor:
+        """float32 (N, E), (V,), (2,), int64 (N,) -> float32 (N,): ln p of the targets among all types, nats."""
+        result = hidden.new_zeros(len(targets), dtype=torch.float32)
+        parts = zip(self.parts(bias, clusters), self.sort(hidden.float(), targets), strict=True)
+        for part, (events, h, wanted) in parts:
+            result[events] += log_probs_of(h, *part, wanted)
+        return result
+
+    def log_softmax(self, hidden: Tensor, bias: Tensor, clusters: Tensor) -> Tensor:
+        """float32 (N, E), (V,), (2,) -> (N, V), nats."""
+        (weight, head_bias), *parts = self.parts(bias, clusters)
+        head = torch.log_softmax(torch.addmm(head_bias, hidden.float(), weight.t()), dim=1)
+        result = [head[:, : self.cutoffs[0]]]
+        for number, ((tail, tail_bias), projection) in enumerate(zip(parts, self.projections, strict=True)):
+            logits = torch.addmm(tail_bias, hidden.float() @ projection.t(), tail.t())
+            result.append(torch.log_softmax(logits, dim=1) + head[:, self.cutoffs[0] + number, None])
+        return torch.cat(result, 1)
