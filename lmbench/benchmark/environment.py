@@ -52,7 +52,9 @@ class PeakMemory:
 
     It is the whole process: interpreter, libraries and data that were there before are in it, so it answers
     "what machine do I need for this", and models of one run can be compared because the rest is the same for
-    all. ``device_mib``: the same for the accelerator, None where none is in use.
+    all. What the first network leaves in the process stays: one and the same n-gram model showed 377 MiB before and 492
+    MiB after the networks, a small LSTM 470 and 505 MiB before and after a large GPT. ``device_mib``: the same for
+    the accelerator, None where none is in use.
 
     On Linux the kernel's own high-water mark is reset and read: no peak is missed, however short. Elsewhere the
     resident memory is looked at 20 times a second. None where the system does not tell.
