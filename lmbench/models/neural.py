@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from lmbench.corpus.batches import Batch, Tokens
 from lmbench.errors import DivergenceError, ModelError, UsageError
 from lmbench.models.base import Trainable, read_model, write_model
 from lmbench.models.network import Network
+from lmbench.models.sizing import affordable_width, expected_passes
 from lmbench.models.softmax import AdaptiveEmbedding
 from lmbench.training import loop
 from lmbench.training.budget import Budget, FitReport, Progress, Silent
@@ -61,52 +62,6 @@ class NetworkConfig(Plan):
                 "computes only a few of them. Leave one of the two out."
             )
         resolve_precision(self.precision, torch.device("cpu"))
-
-
-EVENTS_PER_STEP = 1000
-"""Roughly, with the usual batch sizes and sequence lengths."""
-WIDTHS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 640, 768, 1024)
-RATES = {"cpu": 1.7e11, "cuda": 2e13, "mps": 1e12}
-"""Floating-point operations a second that training reaches, in round numbers: two cores, one card."""
-USED_TYPES = 10_000
-"""Types that are used often enough for their vectors to be learnt well, in round numbers."""
-
-
-def affordable_width(
-    work: Callable[[int], int],
-    softmax_work: Callable[[int], float],
-    train: Tokens,
-    budget: Budget,
-    device: torch.device,
-) -> int:
-    """The width that suits a text and a budget.
-
-    ``work``, ``softmax_work``: width -> multiply-adds of one event. Compute-optimal training spends operations
-    C in equal parts on a larger network and on more text (Hoffmann et al. 2022): multiply-adds an event grow
-    with the square root of C. The factor, 0.35, fits what was best on validation of Penn Treebank words (width 256
-    after 420 s on two cores) and Shakespeare's characters (384 after 150 s). A budget in steps or epochs is taken for
-    ten minutes; no network is wider than 640 on less than 5 million events, which it would only learn by heart.
-
-    Vectors of rare words cost as much as others but are hardly learnt from: they make a network slower, not larger.
-    Where of V types only U = 10,000 count as size, the same law makes the size w U grow with the square root of
-    C U / V, so the width w with that of C / (U V): the softmax is taken for one over sqrt(U V) types.
-    """
-    seconds = budget.seconds or 600.0
-    ideal = 0.35 * (RATES[device.type] * seconds) ** 0.5
-    widest = 640 if train.events < 5_000_000 else WIDTHS[-1]
-    learnt = min(1.0, (USED_TYPES / train.vocabulary_size) ** 0.5)
-    fitting = [w for w in WIDTHS if w <= widest and work(w) + learnt * softmax_work(w) <= 1.1 * ideal]
-    return max(fitting, default=WIDTHS[0])
-
-
-def expected_passes(work: float, train: Tokens, budget: Budget, device: torch.device) -> float:
-    """How often the text will be read within ``budget``, ``work`` being the multiply-adds of one event."""
-    if budget.epochs is not None:
-        return budget.epochs
-    if budget.steps is not None:
-        return budget.steps * EVENTS_PER_STEP / train.events
-    operations = 6 * work * train.events  # forward, and backward to inputs and weights, two operations each
-    return RATES[device.type] * (budget.seconds or 600.0) / operations
 
 
 class NeuralModel(Trainable):
