@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
+from lmbench.training.devices import resolve_precision
+
 OptimizerName = Literal["sgd", "adamw", "asgd", "muon"]
 ScheduleName = Literal["linear", "cosine", "constant", "warmup-stable-decay", "halving", "stepwise"]
 
@@ -81,18 +83,26 @@ class Muon(torch.optim.Optimizer):
             if not group["orthogonal"]:
                 self._adapt(weights, gradients, group)
                 continue
+            alike: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = {}
             for weight, gradient in zip(weights, gradients, strict=True):
-                self._turn(weight, gradient, group)
+                alike.setdefault(tuple(sorted(weight.shape)), []).append((weight, gradient))
+            for pairs in alike.values():
+                self._turn(pairs, group)
 
-    def _turn(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        """One update of a hidden matrix (R, C)."""
-        state = self.state[weight]
-        if "momentum" not in state:
-            state["momentum"] = torch.zeros_like(weight)
-        momentum = state["momentum"].mul_(group["momentum"]).add_(gradient)
-        update = orthogonal(gradient.add(momentum, alpha=group["momentum"]))
-        weight.mul_(1 - group["lr"] * group["weight_decay"])
-        weight.add_(update, alpha=-group["lr"] * 0.2 * max(weight.shape) ** 0.5)
+    def _turn(self, pairs: list[tuple[Tensor, Tensor]], group: dict[str, Any]) -> None:
+        """One update of hidden matrices that are all (R, C) or (C, R), with their gradients."""
+        steps = []
+        for weight, gradient in pairs:
+            state = self.state[weight]
+            if "momentum" not in state:
+                state["momentum"] = torch.zeros_like(weight)
+            momentum = state["momentum"].mul_(group["momentum"]).add_(gradient)
+            steps.append(_wide(gradient.add(momentum, alpha=group["momentum"])))
+        updates = orthogonal(torch.stack(steps), resolve_precision("auto", steps[0].device))
+        for (weight, _), update in zip(pairs, updates, strict=True):
+            size = 0.2 * max(weight.shape) ** 0.5
+            weight.mul_(1 - group["lr"] * group["weight_decay"])
+            weight.add_(update if weight.shape == update.shape else update.t(), alpha=-group["lr"] * size)
 
     def _adapt(self, weights: list[Tensor], gradients: list[Tensor], group: dict[str, Any]) -> None:
         """One update of all other weights, by AdamW."""
@@ -109,21 +119,24 @@ class Muon(torch.optim.Optimizer):
         )  # fmt: skip
 
 
-def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
-    """U V' of ``matrix`` = U S V', nearly: float (R, C) -> float (R, C), singular values between 0.7 and 1.2.
+def orthogonal(matrices: Tensor, precision: torch.dtype = torch.float32, steps: int = 5) -> Tensor:
+    """U V' of each matrix = U S V', nearly: float (N, R, C), R <= C -> the same, singular values between 0.7 and 1.2.
 
     Newton-Schulz iteration: ``X <- a X + (b A + c A^2) X`` with ``A = X X'`` takes each singular value s to
-    ``a s + b s^3 + c s^5``; Jordan's coefficients lift small ones fastest. In bfloat16 on a GPU.
+    ``a s + b s^3 + c s^5``; Jordan's coefficients lift small ones fastest. Products are in ``precision``.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = matrix.bfloat16() if matrix.device.type == "cuda" else matrix.float()
-    x = x.t() if matrix.shape[0] > matrix.shape[1] else x  # the smaller side makes the smaller product
-    x = x / (x.norm() + 1e-7)
+    x = matrices.to(precision)
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(steps):
-        square = x @ x.t()
-        x = torch.addmm(x, torch.addmm(square, square, square, beta=b, alpha=c), x, beta=a)
-    x = x.t() if matrix.shape[0] > matrix.shape[1] else x
-    return x.to(matrix.dtype)
+        square = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
+    return x.to(matrices.dtype)
+
+
+def _wide(matrix: Tensor) -> Tensor:
+    """With at least as many columns as rows: (R, C), R <= C."""
+    return matrix.t() if matrix.shape[0] > matrix.shape[1] else matrix
 
 
 def learning_rate_factor(
