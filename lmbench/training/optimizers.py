@@ -126,8 +126,7 @@ def orthogonal(matrices: Tensor, precision: torch.dtype = torch.float32, steps: 
     ``a s + b s^3 + c s^5``; Jordan's coefficients lift small ones fastest. Products are in ``precision``.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = matrices.to(precision)
-    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    x = (matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)).to(precision)
     for _ in range(steps):
         square = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
