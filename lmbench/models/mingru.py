@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lmbench.errors import UsageError
+from lmbench.models.fused import squared_relu_feed_forward
 from lmbench.models.network import Dropout, Network
 from lmbench.models.neural import NetworkConfig, NeuralModel
 
@@ -130,8 +131,10 @@ class Block(nn.Module):
         convolved = sum(weight * inputs[k : k + len(x)] for k, weight in enumerate(self.convolution))
         gate, candidate = self.gate_candidate(convolved).float().chunk(2, -1)  # (T, B, D) each
         h = linear_scan(torch.sigmoid(-gate), torch.sigmoid(gate) * _positive(candidate), start)
-        x = x + self.drop(self.mix(h))
-        x = x + self.drop(self.narrow(F.relu(self.widen(self.norm_feed(x))).square()))
+        mixed = self.mix(h)  # in the precision of the products
+        x = x + self.drop(mixed)
+        widen, narrow = self.widen.weight.to(mixed.dtype), self.narrow.weight.to(mixed.dtype)
+        x = x + self.drop(squared_relu_feed_forward(self.norm_feed(x).to(mixed.dtype), widen, narrow))
         before = inputs[len(inputs) - self.reach :].transpose(0, 1).flatten(1)
         return x, torch.cat((h[-1], before), -1)
 
