@@ -13,6 +13,7 @@ from lmbench.errors import UsageError
 from lmbench.models.fused import squared_relu_feed_forward
 from lmbench.models.network import Dropout, Network
 from lmbench.models.neural import NetworkConfig, NeuralModel
+from lmbench.models.scan import linear_scan
 
 
 @dataclass(frozen=True)
@@ -39,56 +40,6 @@ class MinGRUConfig(NetworkConfig):
             raise UsageError(f"expansion must be above 0, not {self.expansion}.")
         if self.convolution < 1:
             raise UsageError(f"convolution must be at least 1, which is none, not {self.convolution}.")
-
-
-def linear_scan(decay: Tensor, inputs: Tensor, start: Tensor) -> Tensor:
-    """``h_t = decay_t h_{t-1} + inputs_t`` for all t, float (T, B, D) each, from ``start`` (B, D) on -> h (T, B, D).
-
-    >>> ones = torch.ones(4, 1, 1)
-    >>> linear_scan(ones / 2, ones, torch.zeros(1, 1)).flatten().tolist()
-    [1.0, 1.5, 1.75, 1.875]
-    """
-    return _LinearScan.apply(decay, inputs, start)
-
-
-class _LinearScan(torch.autograd.Function):
-    """The gradient of a linear recurrence is one that runs backwards:
-    ``dL/dinputs_t = dL/dh_t + decay_{t+1} dL/dinputs_{t+1}``, and ``dL/ddecay_t = h_{t-1} dL/dinputs_t``."""
-
-    @staticmethod
-    def forward(ctx: Any, decay: Tensor, inputs: Tensor, start: Tensor) -> Tensor:
-        h = _scan_chunks(decay, inputs, start)
-        ctx.save_for_backward(decay, h, start)
-        return h
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        decay, h, start = ctx.saved_tensors
-        following = torch.cat((decay[1:], torch.zeros_like(decay[:1])))
-        inputs = _scan_chunks(following.flip(0), gradients[0].flip(0), torch.zeros_like(start)).flip(0)
-        return inputs * torch.cat((start[None], h[:-1])), inputs, decay[0] * inputs[0]
-
-
-def _scan_chunks(decay: Tensor, inputs: Tensor, start: Tensor) -> Tensor:
-    """The recurrence in about 2 sqrt(T) products rather than T.
-
-    All chunks of sqrt(T) events run side by side as if each began from zero, and note how much of their beginning is
-    left at each event; then what each begins from is handed from chunk to chunk. Nothing is divided and no logarithm is
-    taken: with decays of at most 1 no value can overflow.
-    """
-    events = len(decay)
-    size = max(1, round(events**0.5))
-    count = -(-events // size)
-    rest = (0, 0, 0, 0, 0, count * size - events)
-    decay, inputs = (F.pad(x, rest).unflatten(0, (count, size)) for x in (decay, inputs))  # (chunks, size, B, D)
-    h, left = inputs.clone(), decay.clone()
-    for event in range(1, size):
-        h[:, event].addcmul_(decay[:, event], h[:, event - 1])
-        left[:, event].mul_(left[:, event - 1])
-    for chunk in range(count):
-        h[chunk].addcmul_(left[chunk], start)
-        start = h[chunk, -1]
-    return h.flatten(0, 1)[:events]
 
 
 class Block(nn.Module):

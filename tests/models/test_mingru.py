@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from lmbench.corpus.batches import Batch
 from lmbench.corpus.tokenizers import train_tokenizer
 from lmbench.errors import UsageError
-from lmbench.models.mingru import MinGRUConfig, MinGRUNetwork, linear_scan
+from lmbench.models.mingru import MinGRUConfig, MinGRUNetwork
 from lmbench.models.registry import create
+from lmbench.models.scan import _scan_chunks, linear_scan
 from lmbench.training.budget import Budget, Silent
 from lmbench.training.checkpoints import Checkpoints
 
@@ -29,7 +30,7 @@ def _one_by_one(decay: torch.Tensor, inputs: torch.Tensor, start: torch.Tensor) 
 
 @given(events=st.integers(1, 40), seed=st.integers(0, 99))
 @settings(deadline=None, max_examples=40)
-def test_the_scan_by_chunks_equals_the_recurrence_in_value_and_gradient(events, seed):
+def test_the_scan_equals_the_recurrence_in_value_and_gradient(events, seed):
     random = torch.Generator().manual_seed(seed)
     parts = [torch.rand(shape, generator=random, dtype=torch.float64) for shape in ((events, 2, 3),) * 2 + ((2, 3),)]
     weights = torch.rand((events, 2, 3), generator=random, dtype=torch.float64)
@@ -41,6 +42,13 @@ def test_the_scan_by_chunks_equals_the_recurrence_in_value_and_gradient(events, 
         results.append((h.detach(), *(x.grad for x in inputs)))
     for ours, plain in zip(*results, strict=True):
         torch.testing.assert_close(ours, plain, rtol=1e-12, atol=1e-12)
+
+
+def test_the_scan_by_chunks_which_serves_other_devices_gives_the_same():
+    random = torch.Generator().manual_seed(1)
+    decay, inputs = (torch.rand((23, 2, 3), generator=random, dtype=torch.float64) for _ in range(2))
+    start = torch.rand((2, 3), generator=random, dtype=torch.float64)
+    torch.testing.assert_close(_scan_chunks(decay, inputs, start), linear_scan(decay, inputs, start))
 
 
 def test_the_scan_is_safe_where_memory_is_lost_at_once_or_kept_for_ever():
