@@ -141,12 +141,13 @@ class MinGRU(NeuralModel):
         return round((3 * self.config.expansion + 8) * width**2 * self.config.layers)
 
     def usual(self, fine: bool, width: int, passes: float) -> dict[str, Any]:
+        optimizer = self.config.optimizer or "muon"
         return {
             "width": width,
             "sequence_length": 64,
             "dropout": 0.0 if passes < 4 else 0.1 if passes < 8 else 0.2 if passes < 16 else 0.3,
-            "batch_size": 16,
-            "optimizer": "adamw",
+            "batch_size": 32,
+            "optimizer": optimizer,
             "learning_rate": 6e-3,
         }
 

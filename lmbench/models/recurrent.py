@@ -202,6 +202,8 @@ class _Recurrent(NeuralModel):
 
     title: ClassVar[str]
     matrices: ClassVar[int]
+    adaptive_rate: ClassVar[float] = 4e-3
+    """Usual learning rate of the optimisers that scale each step."""
 
     @property
     def cell(self) -> Cell:
@@ -226,7 +228,7 @@ class _Recurrent(NeuralModel):
             "batch_size": 32 if fine else 20,
             "sequence_length": 64 if fine else 35,
             "optimizer": optimizer,
-            "learning_rate": 20.0 if optimizer in ("sgd", "asgd") else 4e-3,
+            "learning_rate": 20.0 if optimizer in ("sgd", "asgd") else self.adaptive_rate,
         }
 
     def build(self, vocabulary_size: int) -> RecurrentNetwork:
@@ -290,4 +292,5 @@ class LSTM(_Recurrent):
     """
 
     kind, title, matrices = "lstm", "LSTM", 4
+    adaptive_rate = 8e-3
     Config = RecurrentConfig

@@ -164,6 +164,7 @@ class Transformer(NeuralModel):
         return 12 * width**2 * self.config.layers
 
     def usual(self, fine: bool, width: int, passes: float) -> dict[str, Any]:
+        optimizer = self.config.optimizer or "muon"
         heads = max((h for h in range(1, max(1, width // 64) + 1) if width % (2 * h) == 0), default=1)
         return {
             "width": width,
@@ -171,6 +172,6 @@ class Transformer(NeuralModel):
             "sequence_length": 128 if fine else 64,
             "dropout": 0.0 if passes < 5 else 0.1 if passes < 12 else 0.2,
             "batch_size": 16,
-            "optimizer": "adamw",
-            "learning_rate": 3e-3,
+            "optimizer": optimizer,
+            "learning_rate": 3e-3 if optimizer != "muon" else 8e-3 if fine else 6e-3,
         }

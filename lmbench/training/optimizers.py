@@ -44,8 +44,8 @@ def build_optimizer(
     if name == "muon":
         edges = _edges(module)
         matrices = groups[0]["params"]
-        groups[0] = {**groups[0], "params": [p for p in matrices if id(p) in edges or p.dim() != 2]}
-        hidden = [p for p in matrices if id(p) not in edges and p.dim() == 2]
+        groups[0] = {**groups[0], "params": [p for p in matrices if id(p) in edges]}
+        hidden = [p for p in matrices if id(p) not in edges]
         groups.append({"params": hidden, "weight_decay": decay, "orthogonal": True})
     groups = [group for group in groups if group["params"]]
     if name in ("sgd", "asgd"):
@@ -83,26 +83,28 @@ class Muon(torch.optim.Optimizer):
             if not group["orthogonal"]:
                 self._adapt(weights, gradients, group)
                 continue
-            alike: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = {}
-            for weight, gradient in zip(weights, gradients, strict=True):
-                alike.setdefault(tuple(sorted(weight.shape)), []).append((weight, gradient))
-            for pairs in alike.values():
-                self._turn(pairs, group)
+            alike: dict[tuple[int, ...], list[Tensor]] = {}
+            for weight in weights:
+                alike.setdefault(tuple(sorted(weight.flatten(1).shape)), []).append(weight)
+            for same in alike.values():
+                self._turn(same, group)
 
-    def _turn(self, pairs: list[tuple[Tensor, Tensor]], group: dict[str, Any]) -> None:
-        """One update of hidden matrices that are all (R, C) or (C, R), with their gradients."""
+    def _turn(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+        """One update of hidden matrices, all (R, C) or (C, R); a convolution's is (outputs, inputs x kernel)."""
         steps = []
-        for weight, gradient in pairs:
+        for weight in weights:
             state = self.state[weight]
             if "momentum" not in state:
                 state["momentum"] = torch.zeros_like(weight)
+            gradient = torch.zeros_like(weight) if weight.grad is None else weight.grad
             momentum = state["momentum"].mul_(group["momentum"]).add_(gradient)
-            steps.append(_wide(gradient.add(momentum, alpha=group["momentum"])))
+            steps.append(_wide(gradient.add(momentum, alpha=group["momentum"]).flatten(1)))
         updates = orthogonal(torch.stack(steps), resolve_precision("auto", steps[0].device))
-        for (weight, _), update in zip(pairs, updates, strict=True):
-            size = 0.2 * max(weight.shape) ** 0.5
+        for weight, update in zip(weights, updates, strict=True):
+            rows, columns = weight.flatten(1).shape
+            update = update if update.shape == (rows, columns) else update.t()
             weight.mul_(1 - group["lr"] * group["weight_decay"])
-            weight.add_(update if weight.shape == update.shape else update.t(), alpha=-group["lr"] * size)
+            weight.add_(update.reshape(weight.shape), alpha=-group["lr"] * 0.2 * max(rows, columns) ** 0.5)
 
     def _adapt(self, weights: list[Tensor], gradients: list[Tensor], group: dict[str, Any]) -> None:
         """One update of all other weights, by AdamW."""
