@@ -15,17 +15,26 @@ from lmbench.errors import UsageError
 from lmbench.models import registry
 from lmbench.specification import configure, parse
 
-NAMES = (
+PAPERS = (
     "bengio", "merity", "mikolov-rnn", "nanogpt-shakespeare", "nanogpt-shakespeare-cpu",
     "zaremba-large", "zaremba-medium", "zaremba-small",
 )  # fmt: skip
+BEST = ("best-ptb", "best-shakespeare", "best-zh")
+NAMES = tuple(sorted(PAPERS + BEST))
 
 
 def test_they_are_all_here() -> None:
     assert tuple(shipped()) == NAMES
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", BEST)
+def test_the_best_of_each_family_is_a_recipe_of_every_family(name: str) -> None:
+    jobs = _jobs(Recipe.read(name))
+    kinds = {parse(job.spec)[0] for job in jobs if "+" not in job.spec}
+    assert kinds == {"ngram", "ffnn", "rnn", "gru", "lstm", "cnn", "gpt", "bert", "mingru"}
+
+
+@pytest.mark.parametrize("name", PAPERS)
 def test_a_recipe_can_be_run_and_says_what_was_published(name: str) -> None:
     recipe = Recipe.read(name)
     assert recipe == Recipe.read(SHIPPED / f"{name}.toml")
