@@ -140,14 +140,13 @@ class Convolution(NeuralModel):
         return (2 * self.config.kernel + 1) * width**2 * self.config.layers + width**2
 
     def usual(self, fine: bool, width: int, passes: float) -> dict[str, Any]:
-        optimizer = self.config.optimizer or "muon"
         return {
             "width": width,
             "dropout": 0.1 if passes < 6 else 0.2 if passes < 12 else 0.4,
             "batch_size": 16,
             "sequence_length": 128 if fine else 64,
-            "optimizer": optimizer,
-            "learning_rate": 8e-3 if optimizer == "muon" else 4e-3,
+            "optimizer": "adamw",
+            "learning_rate": 4e-3,
         }
 
     def build(self, vocabulary_size: int) -> ConvolutionNetwork:
