@@ -141,7 +141,7 @@ class MinGRU(NeuralModel):
         return round((3 * self.config.expansion + 8) * width**2 * self.config.layers)
 
     def usual(self, fine: bool, width: int, passes: float) -> dict[str, Any]:
-        optimizer = self.config.optimizer or "muon"
+        optimizer = self.config.optimizer or self.matrix_optimizer
         return {
             "width": width,
             "sequence_length": 64,

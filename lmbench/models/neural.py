@@ -25,6 +25,8 @@ from lmbench.training.budget import Budget, FitReport, Progress, Silent
 from lmbench.training.checkpoints import Checkpoints, atomic
 from lmbench.training.compilation import compiled
 from lmbench.training.devices import enough_memory, resolve_device, resolve_precision
+from lmbench.training.distributed import processes
+from lmbench.training.optimizers import OptimizerName
 from lmbench.training.plan import Plan
 
 WEIGHTS_FILE = "weights.safetensors"
@@ -96,6 +98,11 @@ class NeuralModel(Trainable):
     def predicted(self, fine: bool) -> float:
         """Share of the events that the softmax is asked for in training."""
         return 1.0
+
+    @property
+    def matrix_optimizer(self) -> OptimizerName:
+        """That of a family which is mostly hidden matrices: muon, unless each is divided among processes."""
+        return "adamw" if processes().sharded else "muon"
 
     @abstractmethod
     def usual(self, fine: bool, width: int, passes: float) -> dict[str, Any]:

@@ -164,7 +164,7 @@ class Transformer(NeuralModel):
         return 12 * width**2 * self.config.layers
 
     def usual(self, fine: bool, width: int, passes: float) -> dict[str, Any]:
-        optimizer = self.config.optimizer or "muon"
+        optimizer = self.config.optimizer or self.matrix_optimizer
         heads = max((h for h in range(1, max(1, width // 64) + 1) if width % (2 * h) == 0), default=1)
         return {
             "width": width,
