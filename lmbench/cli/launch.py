@@ -30,7 +30,7 @@ def launch_options(command: Command) -> Command:
     @functools.wraps(command)
     def launched(*arguments: Any, launch: str | None, processes: int | None, shard: bool, **given: Any) -> Any:
         if not _is_one_of_several(launch, processes, shard):
-            raise click.exceptions.Exit(_torchrun(processes or 0, given.get("device") or "auto"))
+            raise click.exceptions.Exit(_torchrun(processes or 0, given.get("device") or "auto", shard))
         return command(*arguments, **given)
 
     return launched  # type: ignore[return-value]
@@ -49,10 +49,10 @@ def _is_one_of_several(launch: str | None, number: int | None, shard: bool) -> b
         raise UsageError(f"--processes {number} was asked for, but not by what to start them. Add --launch torchrun.")
     if number is not None and number < 1:
         raise UsageError(f"--processes {number} leaves nobody to do the work. Give 1 or more.")
-    if shard:
-        os.environ[SHARD] = "1"
-        processes.cache_clear()
     if not processes().alone:
+        if shard and not processes().sharded:  # torchrun was called by the user
+            os.environ[SHARD] = "1"
+            processes.cache_clear()
         if number is not None and number != processes().size:
             raise UsageError(
                 f"--processes {number} was asked for, but torchrun has started {processes().size} processes already. "
@@ -69,7 +69,7 @@ def _is_one_of_several(launch: str | None, number: int | None, shard: bool) -> b
     return (number or 1) < 2
 
 
-def _torchrun(number: int, device: str) -> int:
+def _torchrun(number: int, device: str, shard: bool) -> int:
     """Run this very command in ``number`` processes; the exit status of the first that failed, or 0."""
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -77,6 +77,7 @@ def _torchrun(number: int, device: str) -> int:
 
     from lmbench.cli.application import INTERRUPTED, complain
     from lmbench.training.devices import check_cards, resolve_device
+    from lmbench.training.distributed import SHARD
 
     if resolve_device(device).type == "cuda":
         check_cards(number, device)
@@ -86,6 +87,8 @@ def _torchrun(number: int, device: str) -> int:
         min_nodes=1, max_nodes=1, nproc_per_node=number, run_id=f"lmbench-{os.getpid()}", max_restarts=0,
         rdzv_backend="c10d", rdzv_endpoint="localhost:0", local_addr="localhost",
     )  # fmt: skip
+    if shard:
+        os.environ[SHARD] = "1"
     logging.disable()  # the processes tell their errors themselves
     try:
         elastic_launch(config, sys.executable)("-m", "lmbench", *typed)
@@ -100,5 +103,6 @@ def _torchrun(number: int, device: str) -> int:
     except SignalException:
         return INTERRUPTED
     finally:
+        os.environ.pop(SHARD, None)
         logging.disable(logging.NOTSET)
     return 0

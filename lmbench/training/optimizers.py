@@ -10,8 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
-from lmbench.training.devices import resolve_precision
-
 OptimizerName = Literal["sgd", "adamw", "asgd", "muon"]
 ScheduleName = Literal["linear", "cosine", "constant", "warmup-stable-decay", "halving", "stepwise"]
 
@@ -51,7 +49,7 @@ def build_optimizer(
     if name in ("sgd", "asgd"):
         return torch.optim.SGD(groups, lr=learning_rate)
     if name == "muon":
-        return Muon(groups, learning_rate)
+        return Muon(groups, learning_rate, getattr(module, "precision", torch.float32))
     fused = parameters[0].device.type in ("cpu", "cuda")
     return torch.optim.AdamW(groups, lr=learning_rate, betas=BETAS, fused=fused)
 
@@ -67,10 +65,14 @@ class Muon(torch.optim.Optimizer):
 
     With gradient G of a matrix (R, C): ``M <- 0.95 M + G``, ``O = orthogonal(G + 0.95 M)``,
     ``W <- W - rate (0.2 sqrt(max(R, C)) O + decay W)``. The factor gives each update the root mean square that AdamW's
-    have, so that one rate serves both (Liu et al. 2025). A group with ``orthogonal`` holds hidden matrices.
+    have, so that one rate serves both (Liu et al. 2025). A group with ``orthogonal`` holds hidden matrices;
+    ``precision`` is that of its products.
     """
 
-    def __init__(self, groups: list[dict[str, Any]], learning_rate: float) -> None:
+    def __init__(
+        self, groups: list[dict[str, Any]], learning_rate: float, precision: torch.dtype = torch.float32
+    ) -> None:
+        self.precision = precision
         fused = groups[0]["params"][0].device.type in ("cpu", "cuda")
         defaults = {"lr": learning_rate, "weight_decay": 0.0, "momentum": 0.95, "orthogonal": False, "fused": fused}
         super().__init__(groups, defaults)
@@ -99,7 +101,7 @@ class Muon(torch.optim.Optimizer):
             gradient = torch.zeros_like(weight) if weight.grad is None else weight.grad
             momentum = state["momentum"].mul_(group["momentum"]).add_(gradient)
             steps.append(_wide(gradient.add(momentum, alpha=group["momentum"]).flatten(1)))
-        updates = orthogonal(torch.stack(steps), resolve_precision("auto", steps[0].device))
+        updates = orthogonal(torch.stack(steps), self.precision)
         for weight, update in zip(weights, updates, strict=True):
             rows, columns = weight.flatten(1).shape
             update = update if update.shape == (rows, columns) else update.t()

@@ -132,7 +132,7 @@ def test_a_failed_model_is_told_and_the_others_go_on(
         (("--seeds", "many"), "--seeds"),
         (("--candidates", "nowhere.jsonl"), "nowhere.jsonl"),
         (("--recipe", "nowhere.toml"), "nowhere.toml"),
-        (("--recipe", "zaremba-smal"), "Did you mean 'zaremba-small'? Known: bengio, merity"),
+        (("--recipe", "zaremba-smal"), "Did you mean 'zaremba-small'? Known: bengio, best-ptb"),
         (("--context", "steam"), "stream"),
         (("--resume",), "--out DIR --resume"),
     ],

@@ -26,7 +26,7 @@ TRAINED = {
     "lstm": LSTM,
     "lstm-accumulated": LSTM + ":accumulation=2:label_smoothing=0.1",
 }
-SHARDED = {"gpt": GPT + ":accumulation=2", "lstm": LSTM + ":layers=2"}
+SHARDED = {"gpt": GPT + ":accumulation=2:optimizer=adamw", "lstm": LSTM + ":layers=2"}
 SCORED = ("ngram", "ngram+lstm", "lstm", "gpt", "ffnn", "bert")
 DROPPED = LSTM.replace("dropout=0", "dropout=0.3")
 STEPS = Budget(steps=12)
