@@ -72,7 +72,14 @@ class Application(click.Group):
         arguments = list(sys.argv[1:] if args is None else args)
         debug = "--debug" in arguments
         arguments = [argument for argument in arguments if argument != "--debug"]
-        sys.exit(self._status(arguments, prog_name or "lmbench", debug))
+        from lmbench.training.distributed import processes
+
+        status = self._status(arguments, prog_name or "lmbench", debug)
+        if not processes().alone:  # threads of their connections may abort an orderly end
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+        sys.exit(status)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Call the command; of several processes only the first prints, and none ends before it has."""
