@@ -9,6 +9,7 @@ its next-token distribution sums to one. Nothing outside ``scoring/scorer.py`` b
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
@@ -71,6 +72,16 @@ class Confident(Protocol):
     def confidence(self, batch: Batch) -> np.ndarray:
         """int (B, T): a small number, not negative, known before each token of a row, such as the length of the longest
         history that is stored. It never depends on the token itself nor on what follows; padding may hold anything."""
+
+
+@runtime_checkable
+class Distributions(Protocol):
+    """A model that shows what it expects before every token of a row at once: optional, for speed. Whoever wants it of
+    any model asks ``distributions.distributions``."""
+
+    def distributions(self, batch: Batch) -> Iterator[np.ndarray]:
+        """float (N, V), nats, a block after the other: the distribution before each target, in the order of
+        ``np.nonzero(batch.targets)``. Blocks may be of any size that memory holds well."""
 
 
 @runtime_checkable

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from lmbench.corpus.batches import Batch
+from lmbench.corpus.words import word_openings
 from lmbench.errors import ModelError, UsageError
-from lmbench.models.masking import Copies, hide, masked_copies, spread, word_openings
+from lmbench.models.masking import Copies, hide, masked_copies, spread
 from lmbench.models.transformer import Transformer, TransformerConfig, TransformerNetwork
 
 CELLS = {"cpu": 1 << 12, "cuda": 1 << 17, "mps": 1 << 16}

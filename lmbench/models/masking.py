@@ -17,32 +17,9 @@ import torch
 from torch import Tensor
 
 from lmbench.corpus.batches import Batch
-from lmbench.corpus.tokenizers import Tokenizer
 
 HELD_OUT_EVERY = 7
 """In validation every seventh token is drawn: always the same ones, about as many as BERT's 15 %."""
-
-
-def word_openings(tokenizer: Tokenizer) -> np.ndarray:
-    """bool (V,): whether a type opens a word. A word of characters, bytes or their pairs is white space and all up to
-    the next; a Chinese, Japanese or Korean character opens one as well, since no white space stands between them."""
-    types = tokenizer.vocabulary.types
-    if tokenizer.kind == "word":
-        return np.ones(len(types), bool)
-    first = np.array([_first_byte(tokenizer.kind, written, number) for number, written in enumerate(types)])
-    opens = np.isin(first, list(b" \t\n\v\f\r")) | ((first >= 0xE3) & (first <= 0xED))  # U+3000 to U+D7FF
-    opens[0] = True  # the boundary
-    return opens
-
-
-def _first_byte(kind: str, written: str, number: int) -> int:
-    """First byte, in UTF-8, of the text that a type stands for."""
-    if kind == "byte":
-        return number
-    if kind == "char":
-        return written.encode()[0]
-    point = ord(written[0])  # byte-level pairs write bytes 0 to 32 as the characters from 256 on
-    return point - 256 if 256 <= point <= 288 else min(point, 255)
 
 
 class Spread(NamedTuple):

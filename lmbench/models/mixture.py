@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
 from pathlib import Path
@@ -16,6 +16,7 @@ from lmbench.corpus.tokenizers import Tokenizer
 from lmbench.errors import ModelError, UsageError
 from lmbench.models.base import Confident, LanguageModel, read_model, write_model
 from lmbench.models.composed import Composed, load_parts, total
+from lmbench.models.distributions import at_once, distributions, in_blocks
 from lmbench.models.interpolation import fit_weights
 from lmbench.training.budget import Budget, FitReport, Progress, Silent
 from lmbench.training.checkpoints import Checkpoints
@@ -149,6 +150,13 @@ class Mixture(Composed):
         after = Batch.of(longer)  # any word will do: only what is known before it is asked for
         rows = self._rows(after)[np.arange(len(longer)), after.last()]
         return self._mix((part.next_log_probs(prefixes) for part in self.parts), rows[:, None])
+
+    def distributions(self, batch: Batch) -> Iterator[np.ndarray]:
+        """float64 (N, V), nats, a block after the other: see ``base.Distributions``."""
+        size, rows, first = at_once(len(self.tokenizer.vocabulary)), self._rows(batch)[batch.targets], 0
+        for blocks in zip(*(in_blocks(distributions(part, batch), size) for part in self.parts), strict=True):
+            yield self._mix(blocks, rows[first : first + len(blocks[0]), None])
+            first += len(blocks[0])
 
     def _mix(self, log_probs: Iterable[np.ndarray], rows: np.ndarray) -> np.ndarray:
         """ln sum w_i p_i, without leaving the logarithms. ``rows``: int, which row of the weights, broadcast."""

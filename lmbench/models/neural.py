@@ -17,6 +17,7 @@ from torch import Tensor
 from lmbench.corpus.batches import Batch, Tokens
 from lmbench.errors import DivergenceError, ModelError, UsageError
 from lmbench.models.base import Trainable, read_model, write_model
+from lmbench.models.distributions import at_once, in_order
 from lmbench.models.network import Network
 from lmbench.models.sizing import affordable_width, expected_passes
 from lmbench.models.softmax import AdaptiveEmbedding
@@ -296,6 +297,16 @@ class NeuralModel(Trainable):
             hidden.append(part)
         last = torch.cat(hidden, 1)[torch.arange(len(ids)), torch.from_numpy(batch.last())]
         return network.log_softmax(last).cpu().numpy()
+
+    @torch.inference_mode()
+    def distributions(self, batch: Batch) -> Iterator[np.ndarray]:
+        """float32 (N, V), nats, a block after the other: see ``base.Distributions``."""
+        network, size = self._fitted().eval(), at_once(len(self.tokenizer.vocabulary))
+        for part in in_order(batch, self.chunk if network.stateful else None):
+            wanted = torch.from_numpy(part.targets).to(self.device)
+            for hidden, row, column in self.hidden_states(part):
+                for states in hidden[wanted[row, column + 1]].split(size):
+                    yield network.log_softmax(states).cpu().numpy()
 
     def save(self, directory: Path) -> None:
         """Write ``model.json`` and ``weights.safetensors``."""

@@ -112,27 +112,12 @@ def score(
     by default as many as fit 32,768 padded cells. Raises ModelError where the model gives anything but a number; a
     token that a distribution rules out (probability 0) has infinitely many nats.
     """
-    if not hasattr(model, "tokenizer"):
-        raise ModelError(f"This {model.kind} has not been fitted yet: call fit, or load a saved one.")
+    check_fitted(model)
     part, name, checksum = _resolve(text, split)
     units = part.units
     tokens = model.tokenizer.encode(units)
     policy: Context = context or (model.context if isinstance(text, (Corpus, Split)) else "sentence")
-    token_nats = -token_log_probs(model, tokens, policy, batch_size)
-    impossible = np.isnan(token_nats) | (token_nats == -np.inf)
-    if not model.normalized:
-        impossible |= token_nats == np.inf
-    if impossible.any():
-        where = int(np.flatnonzero(impossible)[0])
-        raise ModelError(
-            f"{model.kind} gave no finite log probability for event {where} of {part.name} "
-            f"('{model.tokenizer.tokens(tokens.ids[where + 1 : where + 2])[0]}'): it cannot be scored on this text."
-        )
-    if model.normalized and (least := token_nats.min(initial=0.0)) < -ROUNDING:
-        raise ModelError(
-            f"{model.kind} gave a token of {part.name} the log probability {-least:.4g}, and no probability is above "
-            "1: its files are damaged, or it is no distribution. Train it again."
-        )
+    token_nats = checked_nats(model, tokens, policy, batch_size, part.name)
     ends = _segment_ends(tokens.ends, part.line)
     lines = part.line == "sentence"
     unknown = model.tokenizer.vocabulary.unknown
@@ -152,6 +137,40 @@ def score(
         signature=_signature(model, tokens, name, checksum, part.name, policy),
         adapts=model.adapts,
     )
+
+
+def check_fitted(model: LanguageModel) -> None:
+    """Raise ModelError where ``model`` has learned nothing yet."""
+    if not hasattr(model, "tokenizer"):
+        raise ModelError(f"This {model.kind} has not been fitted yet: call fit, or load a saved one.")
+
+
+def checked_nats(
+    model: LanguageModel, tokens: Tokens, context: Context, batch_size: int | None = None, name: str = "text"
+) -> np.ndarray:
+    """float64 (events,), -ln p of every token of ``tokens`` but the opening boundary; see ``score`` for the errors.
+    ``name``: what the text is called in them."""
+    nats = -token_log_probs(model, tokens, context, batch_size)
+    check_nats(model, nats, tokens, name)
+    return nats
+
+
+def check_nats(model: LanguageModel, nats: np.ndarray, tokens: Tokens, name: str) -> None:
+    """Raise ModelError where ``nats``, -ln p of every token of ``tokens``, cannot be those of probabilities."""
+    impossible = np.isnan(nats) | (nats == -np.inf)
+    if not model.normalized:
+        impossible |= nats == np.inf
+    if impossible.any():
+        where = int(np.flatnonzero(impossible)[0])
+        raise ModelError(
+            f"{model.kind} gave no finite log probability for event {where} of {name} "
+            f"('{model.tokenizer.tokens(tokens.ids[where + 1 : where + 2])[0]}'): it cannot be scored on this text."
+        )
+    if model.normalized and (least := nats.min(initial=0.0)) < -ROUNDING:
+        raise ModelError(
+            f"{model.kind} gave a token of {name} the log probability {-least:.4g}, and no probability is above "
+            "1: its files are damaged, or it is no distribution. Train it again."
+        )
 
 
 def token_log_probs(
@@ -196,6 +215,12 @@ def _plan(
             yield [tokens.ids[starts[first] : tokens.ends[last - 1] + 1]], [int(starts[first])]
             first = last
         return
+    yield from by_length(tokens, batch_size)
+
+
+def by_length(tokens: Tokens, batch_size: int | None = None) -> Iterator[tuple[list[np.ndarray], list[int]]]:
+    """Batches of units, each a row between its boundaries, and the index of each row's first event."""
+    starts = np.concatenate(([0], tokens.ends[:-1]))
     lengths = tokens.ends - starts + 1
     order = np.argsort(-lengths, kind="stable")  # rows of like length share a batch
     first = 0

@@ -11,8 +11,9 @@ import torch
 
 from lmbench.corpus.batches import Batch
 from lmbench.corpus.text import Corpus, Split
+from lmbench.corpus.words import word_openings
 from lmbench.errors import LmbenchError, ModelError, UsageError
-from lmbench.models.masking import spread, word_openings
+from lmbench.models.masking import spread
 from lmbench.models.registry import create, load
 from lmbench.scoring import metrics
 from lmbench.scoring.scorer import score

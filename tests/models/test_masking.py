@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from lmbench.corpus.batches import Batch
 from lmbench.corpus.tokenizers import train_tokenizer
-from lmbench.models.masking import hide, masked_copies, spread, word_openings
+from lmbench.corpus.words import word_openings
+from lmbench.models.masking import hide, masked_copies, spread
 
 TEXT = ["the cats sat", "那只猫 sat\tdown"]
 ROWS = st.lists(st.lists(st.integers(0, 4), min_size=9, max_size=9), min_size=1, max_size=4).map(torch.tensor)
