@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "eval": ("lmbench.cli.evaluate:evaluate", "Perplexity of kept models on a corpus."),
     "score": ("lmbench.cli.score:score", "Log probability of every line of a text."),
     "rank": ("lmbench.cli.rank:rank", "Candidate sentences, the most plausible first."),
+    "rescore": ("lmbench.cli.rescore:rescore", "The hypothesis to believe in n-best lists, and its error rates."),
     "next": ("lmbench.cli.next:next_words", "The likeliest next words after a text."),
     "generate": ("lmbench.cli.generate:generate", "Write text with a kept model."),
     "prune": ("lmbench.cli.prune:prune", "Make a kept n-gram model smaller."),
