@@ -225,10 +225,12 @@ def _told(done: Rescoring, normalise: Sequence[Normalisation]) -> Iterator[str]:
     if missing := len(done.lists) - len(done.answered):
         yield f"{missing} of {len(done.lists)} utterances have no reference."
     if difference := done.difference:
-        low, high = difference.interval or (float("nan"), float("nan"))
+        sure = ""
+        if difference.interval:
+            low, high = difference.interval
+            sure = f" (95 % interval {100 * low:+.2f} to {100 * high:+.2f}, p = {difference.p:.2g})"
         yield (
-            f"rescored - 1-best: {100 * difference.rate:+.2f} points (95 % interval {100 * low:+.2f} to "
-            f"{100 * high:+.2f}, p = {difference.p:.2g} by permutation); {difference.better} utterances better, "
+            f"rescored - 1-best: {100 * difference.rate:+.2f} points{sure}; {difference.better} utterances better, "
             f"{difference.worse} worse"
         )
 

@@ -21,8 +21,9 @@ import numpy as np
 
 from lmbench.errors import UsageError, unknown_name
 from lmbench.models.base import LanguageModel
+from lmbench.scoring.comparison import paired_differences
 from lmbench.scoring.scorer import score
-from lmbench.scoring.significance import Interval, bootstrap_ratio
+from lmbench.scoring.significance import Interval
 from lmbench.tasks.error_rates import Errors, Unit, count_errors, units, usual_unit
 from lmbench.tasks.minimum_error import Features, errors_at, tune
 from lmbench.tasks.nbest import NBestList
@@ -46,12 +47,13 @@ class Tuning(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """``rate``: that of the chosen hypotheses less that of the first ones; ``interval``: paired bootstrap over
-    utterances, 95 %; ``p``: permutation test; ``better``, ``worse``: utterances with fewer and with more edits."""
+    """``rate``: that of the chosen hypotheses less that of the first ones; ``interval``, 95 %, and ``p``: by paired
+    bootstrap and permutation over utterances (``lmbench.scoring.comparison``), None for a single one; ``better``,
+    ``worse``: utterances with fewer and with more edits."""
 
     rate: float
     interval: Interval | None
-    p: float
+    p: float | None
     better: int
     worse: int
 
@@ -90,18 +92,16 @@ class Rescoring:
 
     @cached_property
     def difference(self) -> Difference | None:
-        """The chosen against the first hypotheses; None where no reference is given."""
-        if not len(self.answered):
-            return None
+        """The chosen against the first hypotheses; None where no reference is given, or none holds a word."""
         before, after = self.errors("first"), self.errors("chosen")
+        if not before.lengths.any():
+            return None
         changes = after.edits - before.edits
-        return Difference(
-            after.rate - before.rate,
-            bootstrap_ratio(changes, before.lengths),
-            permutation_p(changes),
-            int((changes < 0).sum()),
-            int((changes > 0).sum()),
-        )
+        interval, p = None, None
+        if len(changes) > 1:
+            found = paired_differences(np.stack([after.edits, before.edits]), before.lengths)
+            interval, p = Interval(float(found.low[0, 1]), float(found.high[0, 1])), float(found.p[0, 1])
+        return Difference(after.rate - before.rate, interval, p, int((changes < 0).sum()), int((changes > 0).sum()))
 
 
 def rescore(
@@ -222,22 +222,6 @@ def _cross_validated(
         tunings.append(tune_weights(known.of(answered[others]), edits.of(others), models, seed))
         chosen[part] = known.of(part).chosen(_vector(tunings[-1].weights, known.names))
     return tunings, chosen
-
-
-def permutation_p(changes: np.ndarray, *, permutations: int = 10_000, seed: int = 1) -> float:
-    """How often chance alone would change the number of edits by as much, two-sided (Noreen 1989).
-
-    ``changes``: int (U,), edits of one system less those of the other. Were there no difference, each could as well
-    have the other sign; (1 + as large) / (1 + permutations) of random signs.
-    """
-    moved = changes[changes != 0].astype(np.float64)
-    observed, generator, large = abs(float(moved.sum())), np.random.default_rng(seed), 0
-    step = max(1, (1 << 20) // max(1, len(moved)))
-    for first in range(0, permutations, step):
-        signs = generator.integers(0, 2, (min(step, permutations - first), len(moved)), dtype=np.int8)
-        sums = (2.0 * signs - 1.0) @ moved
-        large += int((np.abs(sums) >= observed - 1e-9).sum())
-    return (1 + large) / (1 + permutations)
 
 
 def normalised(text: str, kinds: Sequence[Normalisation]) -> str:

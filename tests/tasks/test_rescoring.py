@@ -10,7 +10,7 @@ import pytest
 from lmbench.errors import UsageError
 from lmbench.tasks.error_rates import count_errors
 from lmbench.tasks.nbest import NBestList
-from lmbench.tasks.rescoring import features, normalised, permutation_p, rescore
+from lmbench.tasks.rescoring import features, normalised, rescore
 from tests.tasks.table_models import Bigram
 
 # Ids: </s> 0, <unk> 1, a 2, b 3, c 4. "a b" is likely, "a c" not.
@@ -132,14 +132,19 @@ def test_normalisation() -> None:
     assert normalised("他说：“好的。”", ["punctuation"]) == "他说 好的"
 
 
-def test_the_permutation_test_by_hand() -> None:
-    # Five utterances one edit better: all signs alike in 2 of 32 cases
-    assert permutation_p(np.array([-1] * 5 + [0] * 40)) == pytest.approx(2 / 32, abs=0.01)
-    assert permutation_p(np.array([1, -1])) == 1
-    assert permutation_p(np.zeros(3, np.int64)) == 1
-    # 2, 1, 1 and signs: |sum| is 4 in 2 of 8 cases, and 2 or 0 in the others: 4 occurs in 2, |sum| >= 2 in 6
-    assert permutation_p(np.array([2, 1, 1])) == pytest.approx(2 / 8, abs=0.02)
-    assert permutation_p(np.array([2, 1, -1])) == pytest.approx(6 / 8, abs=0.02)
+def test_the_p_value_by_hand() -> None:
+    # Five of seven utterances one edit better, two alike: all signs alike in 2 of 32 cases
+    lists = [
+        *(heard(number) for number in range(5)),
+        *(NBestList(f"v{i}", ("a b",), {"score": (0.0,)}, "a b") for i in "12"),
+    ]
+    done = rescore({"lm": MODEL}, lists, weights={"lm": 1})
+    assert done.difference is not None
+    assert done.difference.p == pytest.approx(2 / 32)
+    assert (done.difference.better, done.difference.worse) == (5, 0)
+    alone = rescore({"lm": MODEL}, [heard(1)], weights={"lm": 1}).difference
+    assert alone is not None
+    assert (alone.rate, alone.interval, alone.p) == (-0.5, None, None)
 
 
 def test_errors_are_counted_on_what_was_normalised() -> None:
