@@ -36,7 +36,7 @@ def next_words(arguments: tuple[str, ...], prompts: tuple[str, ...], k: int, for
     """
     from lmbench.cli.generate import check_text
     from lmbench.cli.kept import load_models, models_and_file, note, open_text
-    from lmbench.cli.score import arriving_lines, decode
+    from lmbench.cli.lines import arriving_lines, decode
     from lmbench.errors import CorpusError, UsageError
     from lmbench.tasks.prediction import next_words as predict
 

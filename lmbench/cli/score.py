@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from lmbench.models.base import LanguageModel
 
 FORMATS = ("table", "tsv", "jsonl")
-LINES = 256
-"""Lines scored together at most; fewer where fewer have arrived."""
-BLOCK = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -59,6 +56,7 @@ def score(arguments: tuple[str, ...], per_token: bool, form: str) -> None:
     lmbench score results/run/models/gpt text.txt --per-token --format tsv
     """
     from lmbench.cli.kept import load_models, models_and_file, note, open_text
+    from lmbench.cli.lines import arriving_lines, decode
     from lmbench.errors import CorpusError
 
     folders, name = models_and_file(arguments)
@@ -91,31 +89,6 @@ def score(arguments: tuple[str, ...], per_token: bool, form: str) -> None:
     _summarise(models, totals, lines, bad)
     if bad:
         raise click.exceptions.Exit(2)
-
-
-def arriving_lines(file: BinaryIO) -> Iterator[list[tuple[int, bytes]]]:
-    """Groups of numbered lines: all that have arrived, so that a slow sender gets each answer at once."""
-    number, rest = 0, b""
-    read = getattr(file, "read1", file.read)
-    while block := read(BLOCK):
-        *complete, rest = (rest + block).split(b"\n")
-        for first in range(0, len(complete), LINES):
-            group = complete[first : first + LINES]
-            yield [(number + i, line) for i, line in enumerate(group, 1)]
-            number += len(group)
-    if rest:
-        yield [(number + 1, rest)]
-
-
-def decode(content: bytes) -> str:
-    """The line as text. Raises ValueError, saying where, for what is no text."""
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"byte {error.start + 1} (0x{content[error.start]:02x}) is not UTF-8") from None
-    if "\0" in text:
-        raise ValueError(f"character {text.index(chr(0)) + 1} is NUL, which no text holds")
-    return text
 
 
 def _score(models: dict[str, LanguageModel], lines: list[tuple[int, str]], with_orders: bool) -> Iterator[Row]:
