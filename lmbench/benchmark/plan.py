@@ -163,7 +163,7 @@ def _candidates(
 ) -> tuple[Sequence[CandidateSet], Order, str]:
     """The sets to rank, what decides, and where they come from, in words."""
     if given is not None:
-        return given, "total", f"the file {recipe.candidates}"
+        return given, "total", f"{recipe.candidates}"
     try:
         sets = candidate_sets(corpus, recipe.seed)
     except CorpusError as error:  # a text of very short lines; there is still its perplexity

@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from lmbench.cli.tables import json_line
+from lmbench.errors import UsageError
 
 if TYPE_CHECKING:
     from lmbench.corpus.text import Line
     from lmbench.tasks.ranking import Accuracy, CandidateSet, Order, Ranking
 
-FORMATS = ("table", "tsv", "jsonl")
+FORMATS = ("table", "tsv", "jsonl", "md", "csv")
+SUMMARIES = ("md", "csv")
 COLUMNS = ("model", "set", "place", "log_prob", "log_prob_per_token", "tokens", "answer", "text")
 
 
 @click.command()
-@click.argument("arguments", nargs=-1, required=True, metavar="DIR... [FILE|-]")
+@click.argument("arguments", nargs=-1, required=True, metavar="DIR... [FILE|FOLDER|-]")
 @click.option(
     "--by",
-    type=click.Choice(["total", "token"]),
+    type=click.Choice(["total", "token", "character", "slor", "auto"]),
     default="total",
     show_default=True,
-    help="What decides: the log probability of the whole sentence, or that per token.",
+    help="What decides: the log probability of the whole sentence, that per token or per character, syntactic "
+    "log-odds, or what is best on other sets (--choose-on).",
+)
+@click.option(
+    "--choose-on", metavar="FILE|FOLDER", help="Development sets on whose answers --by auto chooses, for each model."
+)
+@click.option(
+    "--unigram",
+    metavar="DIR",
+    help="A kept unigram model (ngram:order=1) for slor; by default the counts of each model's vocabulary.",
+)
+@click.option(
+    "--spelling",
+    "spelled",
+    type=click.Choice(["given", "ptb"]),
+    default="given",
+    show_default=True,
+    help="ptb: lower case, no punctuation, clitics apart, numbers N, as in the Penn Treebank for language models.",
 )
 @click.option(
     "--line",
@@ -34,42 +55,113 @@ COLUMNS = ("model", "set", "place", "log_prob", "log_prob_per_token", "tokens", 
     help="What a line was to the models in training.",
 )
 @click.option(
-    "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="How it is written."
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default="table",
+    show_default=True,
+    help="Each set: table, tsv, jsonl. Accuracies: md, csv, and table for a folder.",
 )
-def rank(arguments: tuple[str, ...], by: Order, line: Line, form: str) -> None:
+def rank(
+    arguments: tuple[str, ...],
+    by: Order | Literal["auto"],
+    choose_on: str | None,
+    unigram: str | None,
+    spelled: str,
+    line: Line,
+    form: str,
+) -> None:
     """Put the candidates of FILE, or of standard input, in order: the most plausible first.
 
     FILE holds JSON lines such as {"candidates": ["the dogs bark", "the dogs barks"], "answer": 0}, where the
-    answer may be left out, or plain sentences with a blank line between two lists.
+    answer may be left out, or plain sentences with a blank line between two lists; minimal pairs of BLiMP are read as
+    they are. A FOLDER of JSON lines, a paradigm in each file, gives a table of accuracies by paradigm and phenomenon.
 
     \b
     printf 'the dogs bark\\nthe dogs barks\\n' | lmbench rank results/run
     lmbench rank models/a models/b pairs.jsonl --format tsv
+    lmbench rank results/run blimp --spelling ptb --format md
+    lmbench rank models/a test.jsonl --by auto --choose-on dev.jsonl
     """
-    from lmbench.cli.kept import load_models, models_and_file
+    from lmbench.cli.accuracies import print_accuracies
+    from lmbench.cli.kept import find_models, load_one, note
+    from lmbench.corpus.spelling import spelling
+    from lmbench.models import registry
+    from lmbench.tasks.candidates import respelled
     from lmbench.tasks.ranking import rank as put_in_order
 
-    folders, name = models_and_file(arguments)
-    sets = _sets(name)
-    accuracies = []
+    folders, name = _models_and_candidates(arguments)
+    paths, (respell, told) = find_models(folders), spelling(spelled)
+    sets = respelled(_sets(name), respell)
+    development = respelled(_development(by, choose_on, sets), respell)
+    frequencies = load_one(unigram) if unigram else None
+    summary = form in SUMMARIES or (form == "table" and Path(name).is_dir())
+    remarks = [] if spelled == "given" and not summary else [f"Candidates {told}."]
+    rankings: dict[str, Ranking] = {}
     if form == "tsv":
         click.echo("\t".join(COLUMNS))
-    for model_name, model in load_models(folders).items():
-        ranking = put_in_order(model, sets, by=by, line=line)
-        if form == "table":
-            click.echo(model_name)
-        for row in _rows(model_name, ranking):
-            click.echo(_written(row, form))
-        if ranking.overall:
-            accuracies.append(f"{model_name}: {_accuracy(ranking.overall)}")
-    for text in accuracies:
-        click.echo(text, err=form != "table")
+    for model_name, path in paths.items():
+        model, began = registry.load(path), time.perf_counter()
+        ranking = put_in_order(model, sets, by="total" if by == "auto" else by, line=line, unigram=frequencies)
+        if by == "auto":
+            choice = put_in_order(model, development, line=line, unigram=frequencies)
+            ranking = ranking.ordered_by(choice.best_order())
+            remarks.append(_chosen(model_name, choice, ranking.by, str(choose_on)))
+        if model.reads == "both":
+            remarks.append(f"{model_name} reads both sides: its scores are pseudo-log-likelihoods.")
+        rankings[model_name] = ranking
+        if summary:
+            note(f"{model_name}: {len(ranking.log_probs):,} candidates in {time.perf_counter() - began:.1f} s")
+        else:
+            _print_sets(model_name, ranking, form)
+    if not summary:
+        found = [f"{model}: {_accuracy(r.overall)}" for model, r in rankings.items() if r.overall]
+        for text in (*remarks, *found):
+            click.echo(text, err=form != "table")
+        return
+    if not all(ranking.overall for ranking in rankings.values()):
+        raise UsageError(f"{name} has no answers, so there are no accuracies. Put the sets in order by --format tsv.")
+    if by != "auto":
+        remarks.insert(0, f"What decides: {by}.")
+    if form == "csv":
+        note(" ".join(remarks))
+    print_accuracies(rankings, form, remarks, spelled)
+
+
+def _models_and_candidates(arguments: Sequence[str]) -> tuple[list[str], str]:
+    """The folders of models, and the file or folder of candidates, ``-`` where none is named."""
+    from lmbench.cli.kept import models_and_file
+    from lmbench.tasks.candidates import paradigm_files
+
+    *folders, last = arguments
+    path = Path(last)
+    kept = (path / "model.json").is_file() or (path / "models").is_dir()
+    if folders and path.is_dir() and not kept and paradigm_files(path):
+        return folders, last
+    return models_and_file(arguments)
+
+
+def _development(by: str, choose_on: str | None, sets: Sequence[CandidateSet]) -> list[CandidateSet]:
+    """The sets on which ``--by auto`` chooses: none where it is not asked for. Raises UsageError where it cannot be."""
+    from lmbench.tasks.candidates import read_candidates
+
+    if (by == "auto") != (choose_on is not None):
+        raise UsageError(
+            "--by auto and --choose-on FILE belong together: what decides is chosen on sets of their own, with answers."
+        )
+    found = [] if choose_on is None else read_candidates(choose_on)
+    ranked = {s.candidates for s in sets}
+    if common := sum(s.candidates in ranked for s in found):
+        raise UsageError(
+            f"{common} of the {len(found)} sets of {choose_on} are among those to be ranked, so the choice would be "
+            "made on the answers that it is then judged by. Choose on other sets."
+        )
+    return found
 
 
 def _sets(name: str) -> list[CandidateSet]:
     """The candidate sets of the file called ``name``, or of standard input."""
     from lmbench.cli.kept import open_text
-    from lmbench.errors import UsageError
     from lmbench.tasks.candidates import parse_candidates, read_candidates
 
     if name != "-":
@@ -81,6 +173,14 @@ def _sets(name: str) -> list[CandidateSet]:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise UsageError(f"Standard input is not UTF-8 text: line {line}, byte 0x{content[error.start]:02x}.") from None
+
+
+def _print_sets(model_name: str, ranking: Ranking, form: str) -> None:
+    """Every set of ``ranking``, the best candidate first."""
+    if form == "table":
+        click.echo(model_name)
+    for row in _rows(model_name, ranking):
+        click.echo(_written(row, form))
 
 
 def _rows(model: str, ranking: Ranking) -> Iterator[dict[str, Any]]:
@@ -112,3 +212,9 @@ def _accuracy(overall: Accuracy) -> str:
         f"({overall.accuracy:.1%}, 95 % interval {low:.1%} to {high:.1%}), "
         f"mean reciprocal rank {overall.mean_reciprocal_rank:.3f}"
     )
+
+
+def _chosen(model: str, choice: Ranking, by: str, where: str) -> str:
+    """What decides for ``model``, and why, in words."""
+    shares = ", ".join(f"{order} {choice.ordered_by(order).accuracy:.1%}" for order in choice.orders)
+    return f"{model}: decided by {by}, the best of the {len(choice)} sets of {where} ({shares})."

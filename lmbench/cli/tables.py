@@ -27,14 +27,17 @@ format_option = click.option(
 )
 
 
-def print_rows(rows: Sequence[Mapping[str, Any]], form: str = "auto") -> None:
-    """Print ``rows`` (column name -> value) under the columns of the first; empty columns are left out."""
+def print_rows(rows: Sequence[Mapping[str, Any]], form: str = "auto", right: Set[str] = frozenset()) -> None:
+    """Print ``rows`` (column name -> value) under the columns of the first; empty columns are left out.
+
+    Columns of texts start at the left, but for those of ``right``.
+    """
     names = [name for name in (rows[0] if rows else {}) if any(row[name] is not None for row in rows)]
     if form == "csv":
         click.echo(_csv(names, rows), nl=False)
         return
     cells = [[written(row[name]) for name in names] for row in rows]
-    left = [any(isinstance(row[name], str) for row in rows) for name in names]
+    left = [name not in right and any(isinstance(row[name], str) for row in rows) for name in names]
     if form == "md":
         click.echo("\n".join(_markdown(names, cells, left)))
     else:

@@ -3,7 +3,8 @@
 Two ways to write a file::
 
     {"candidates": ["the dogs bark", "the dogs barks"], "answer": 0}    JSON lines; "answer" (an index from 0)
-    {"candidates": [...], "answer": 1, "phenomenon": "agreement"}       and "phenomenon" may be left out
+    {"candidates": [...], "answer": 1, "phenomenon": "agreement"}       and "phenomenon" may be left out, as may
+                                                                        "paradigm" and "field"
 
     the dogs bark                                                       plain text: one candidate a line,
     the dogs barks                                                      a blank line between two lists
@@ -11,7 +12,9 @@ Two ways to write a file::
     the cat sleeps
     ...
 
-The benchmark of linguistic minimal pairs (BLiMP) is read as it is: ``sentence_good`` and ``sentence_bad``.
+The benchmark of linguistic minimal pairs (BLiMP, Warstadt et al. 2020) is read as it is: ``sentence_good`` and
+``sentence_bad``, ``UID`` for the paradigm, ``linguistics_term`` for the phenomenon that several paradigms test, and its
+``field``. A folder of such files holds a paradigm in each.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -38,13 +41,16 @@ class CandidateSet:
     """Sentences to put in order.
 
     ``answer``: index of the one that is right, None where nobody says. ``phenomenon``: what the set is
-    about, for accuracies by phenomenon. ``line``: where it stood in its file, from 1.
+    about, for accuracies by phenomenon. ``line``: where it stood in its file, from 1. ``paradigm``: the kind of set
+    within the phenomenon, and ``field``: what the phenomenon belongs to, such as syntax; empty where nobody says.
     """
 
     candidates: tuple[str, ...]
     answer: int | None = None
     phenomenon: str = ""
     line: int | None = None
+    paradigm: str = ""
+    field: str = ""
 
     def __post_init__(self) -> None:
         if len(self.candidates) < 2:
@@ -58,12 +64,45 @@ class CandidateSet:
 
 
 def read_candidates(path: str | Path) -> list[CandidateSet]:
-    """All sets of the file at ``path``; gz, bz2 and xz are read as they are.
+    """All sets of the file at ``path``; gz, bz2 and xz are read as they are. In a folder, every ``*.jsonl`` is a
+    paradigm, named after its file unless its lines say otherwise.
 
-    Raises UsageError that names every broken line (line, column, what is wrong), CorpusError for a file that
-    is missing, empty or no UTF-8 text.
+    Raises UsageError that names every broken line (line, column, what is wrong) or a folder without such files,
+    CorpusError for a file that is missing, empty or no UTF-8 text.
     """
-    return parse_candidates(read_text(Path(path)), str(path))
+    path = Path(path)
+    if not path.is_dir():
+        return parse_candidates(read_text(path), str(path))
+    files = paradigm_files(path)
+    if not files:
+        raise UsageError(f"The folder {path} holds no candidates: there is no file in it whose name ends in .jsonl.")
+    return [_in_paradigm(s, file.stem) for file in files for s in parse_candidates(read_text(file), str(file))]
+
+
+def paradigm_files(folder: Path) -> list[Path]:
+    """The paradigms in ``folder``, in the order of their names."""
+    return sorted(path for path in folder.glob("*.jsonl") if path.is_file())
+
+
+def respelled(sets: Iterable[CandidateSet], respell: Callable[[str], str]) -> list[CandidateSet]:
+    """``sets`` with every candidate as ``respell`` writes it (``lmbench.corpus.spelling``).
+
+    Raises UsageError, with the line, where nothing is left of one.
+    """
+
+    def one(candidates: CandidateSet) -> CandidateSet:
+        try:
+            return replace(candidates, candidates=tuple(map(respell, candidates.candidates)))
+        except UsageError as error:
+            raise UsageError(f"Line {candidates.line} of the candidates cannot be respelled: {error}.") from None
+
+    return list(map(one, sets))
+
+
+def _in_paradigm(candidates: CandidateSet, name: str) -> CandidateSet:
+    """The set with the paradigm, and the phenomenon, that its file is named after, unless it has its own."""
+    paradigm = candidates.paradigm or name
+    return replace(candidates, paradigm=paradigm, phenomenon=candidates.phenomenon or paradigm)
 
 
 def parse_candidates(text: str, name: str = "candidates") -> list[CandidateSet]:
@@ -127,8 +166,9 @@ def _from_json(content: Any, line: int) -> CandidateSet:
     if not isinstance(content, dict):
         raise UsageError(f'an object with "candidates" is expected, not {_kind(content)}')
     if "candidates" not in content and {"sentence_good", "sentence_bad"} <= content.keys():
-        phenomenon = content.get("UID") or content.get("phenomenon") or ""
-        return CandidateSet((content["sentence_good"], content["sentence_bad"]), 0, str(phenomenon), line)
+        paradigm, field = (str(content.get(key) or "") for key in ("UID", "field"))
+        phenomenon = str(content.get("linguistics_term") or content.get("phenomenon") or paradigm)
+        return CandidateSet((content["sentence_good"], content["sentence_bad"]), 0, phenomenon, line, paradigm, field)
     candidates, answer = content.get("candidates"), content.get("answer")
     if not isinstance(candidates, list):
         found = _kind(candidates) if "candidates" in content else "nothing of that name"
@@ -138,10 +178,11 @@ def _from_json(content: Any, line: int) -> CandidateSet:
             raise UsageError(f'"{key}" is no key. Did you mean "answer"?')
     if answer is not None and (isinstance(answer, bool) or not isinstance(answer, int)):
         raise UsageError(f'"answer" must be the index of the right candidate (from 0), not {answer!r}')
-    phenomenon = content.get("phenomenon", "")
-    if not isinstance(phenomenon, str):
-        raise UsageError(f'"phenomenon" must be a text, not {_kind(phenomenon)}')
-    return CandidateSet(tuple(candidates), answer, phenomenon, line)
+    about = {key: content.get(key, "") for key in ("phenomenon", "paradigm", "field")}
+    for key, value in about.items():
+        if not isinstance(value, str):
+            raise UsageError(f'"{key}" must be a text, not {_kind(value)}')
+    return CandidateSet(tuple(candidates), answer, line=line, **about)
 
 
 def _kind(content: Any) -> str:

@@ -30,7 +30,7 @@ def test_text_lists_separated_by_blank_lines() -> None:
 
 def test_blimp_lines() -> None:
     text = '{"sentence_good": "a b", "sentence_bad": "b a", "UID": "order"}'
-    assert parse_candidates(text) == [CandidateSet(("a b", "b a"), 0, "order", 1)]
+    assert parse_candidates(text) == [CandidateSet(("a b", "b a"), 0, "order", 1, "order")]
 
 
 def test_compressed_files(tmp_path: Path) -> None:

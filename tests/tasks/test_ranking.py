@@ -118,5 +118,5 @@ def test_what_cannot_be_ranked() -> None:
         rank(model, "a sentence")
     with pytest.raises(UsageError, match="at least 2"):
         rank(model, ["a"])
-    with pytest.raises(UsageError, match="'total' or by 'token'"):
+    with pytest.raises(UsageError, match="no normalisation of log probabilities 'length'"):
         rank(model, ["a", "a a"], by="length")  # type: ignore[arg-type]
