@@ -38,15 +38,17 @@ def report(runs: tuple[str, ...], form: str) -> None:
 def print_run(results: Sequence[Result], folder: Path, form: str) -> None:
     """The table, in groups that may be compared, and under each what its numbers were measured on."""
     from lmbench.benchmark.results import RunFolder
+    from lmbench.report.comparison import compared
     from lmbench.report.tables import groups, notes, tabulate, to_markdown
 
+    marks = compared(folder)
     if form == "md":
-        click.echo(to_markdown(results), nl=False)
+        click.echo(to_markdown(results, marks), nl=False)
         return
     if form == "csv":
         click.echo(RunFolder(folder).table.read_text(encoding="utf-8"), nl=False)
     for group in groups(results) if form != "csv" else []:
-        table = tabulate(group)
+        table = tabulate(group, marks)
         left = [align == "left" for align in table.align]
         click.echo(f"{table.about}\n")
         drawn = form == "auto" and sys.stdout.isatty()
@@ -54,5 +56,5 @@ def print_run(results: Sequence[Result], folder: Path, form: str) -> None:
         click.echo()
         for result in group.results:
             click.echo(f"{result.label}: {result.signature}")
-    for text in notes(results):
+    for text in notes(results, marks):
         note(text)

@@ -2,7 +2,8 @@
 
 Rows stand in one ranking only where they predict the same events; others are put into groups of their own,
 each headed by what it is that was predicted. In a group the best perplexity comes first; the source of a
-generated corpus, which nobody can beat, stands above all; what failed stands below, with its reason.
+generated corpus, which nobody can beat, stands above all; what failed stands below, with its reason. Models that
+share a letter in the column "alike" are not distinguishable: see ``lmbench.report.comparison``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from statistics import fmean, stdev
 from typing import Any, Literal
 
 from lmbench.benchmark.results import COLUMNS, Result, RunFolder, to_csv
+from lmbench.report.comparison import Compared, compared
+from lmbench.report.events import differing_parts
 
 MANY_TIES = 0.05
 """Share of tied candidate sets from which on the reader is told."""
@@ -38,6 +41,7 @@ SHOWN = (
     Column("label", "model"),
     Column("perplexity", "perplexity", 2, better="low"),
     Column("interval", "95 % interval"),
+    Column("alike", "alike"),
     Column("measured", "as published, here"),
     Column("published", "published"),
     Column("excess_over_source", "nats over source", 3, better="low"),
@@ -54,6 +58,10 @@ SHOWN = (
     Column("train_tokens_per_second", "train tok/s", 0),
     Column("score_tokens_per_second", "score tok/s", 0),
 )
+
+
+UNCOMPARED = Compared()
+"""No letters: for results without the sums of their segments."""
 
 
 @dataclass(frozen=True)
@@ -93,14 +101,16 @@ def failures(results: Sequence[Result]) -> list[Result]:
     return [result for result in results if result.status == "failed"]
 
 
-def notes(results: Sequence[Result]) -> list[str]:
-    """What a reader of the table must know, one sentence or two each."""
+def notes(results: Sequence[Result], marks: Compared = UNCOMPARED) -> list[str]:
+    """What a reader of the table must know, one sentence or two each. ``marks``: the letters in it."""
     found = _names(results)
-    if len(groups(results)) > 1:
+    if len(apart := groups(results)) > 1:
+        parts = {part: None for group in apart[1:] for part in differing_parts(apart[0].results[0], group.results[0])}
         found.append(
-            "The models stand in several tables because they do not predict the same events (text, split, tokens or "
-            "vocabulary differ): their perplexities must not be compared. Bits per character and byte may be."
+            "The models stand in several tables because they do not predict the same events: their perplexities must "
+            f"not be compared. What differs: {'; '.join(parts)}. Bits per character and byte may be compared."
         )
+    found += marks.notes if marks.letters else ()
     if any(result.excess_over_source is not None for result in results):
         found.append(
             "The source is the grammar that the text was sampled from: no model can be better, except by luck with "
@@ -141,24 +151,28 @@ def notes(results: Sequence[Result]) -> list[str]:
     return found
 
 
-def tabulate(group: Group) -> Table:
+def tabulate(group: Group, marks: Compared = UNCOMPARED) -> Table:
     """The group as texts, without the columns in which nothing stands."""
-    shown = [(column, cells) for column in SHOWN if any(cells := [_cell(column, result) for result in group.results])]
+    shown = [
+        (column, cells)
+        for column in SHOWN
+        if any(cells := [_cell(column, result, marks.letters) for result in group.results])
+    ]
     best = {(row, number) for number, (column, _) in enumerate(shown) for row in _best(column, group.results)}
     return Table(
         about=group.about,
         headings=tuple(column.heading for column, _ in shown),
-        align=tuple("left" if column.name == "label" else "right" for column, _ in shown),
+        align=tuple("left" if column.name in ("label", "alike") else "right" for column, _ in shown),
         cells=tuple(zip(*(cells for _, cells in shown), strict=True)),
         best=frozenset(best),
     )
 
 
-def to_markdown(results: Sequence[Result]) -> str:
+def to_markdown(results: Sequence[Result], marks: Compared = UNCOMPARED) -> str:
     """The tables as GitHub Markdown, the best of each column in bold, notes and signatures below."""
     parts: list[str] = []
     for group in groups(results):
-        table = tabulate(group)
+        table = tabulate(group, marks)
         rows = [
             [f"**{cell}**" if (i, j) in table.best else cell.replace("|", "\\|") for j, cell in enumerate(row)]
             for i, row in enumerate(table.cells)
@@ -167,15 +181,15 @@ def to_markdown(results: Sequence[Result]) -> str:
         lines = ["| " + " | ".join(row) + " |" for row in [list(table.headings), rules, *rows]]
         signatures = [f"- {result.label}: `{result.signature}`" for result in group.results]
         parts.append("\n".join([f"{table.about}", "", *lines, "", *signatures]))
-    parts += [f"{note}" for note in notes(results)]
+    parts += [f"{note}" for note in notes(results, marks)]
     return "\n\n".join(parts) + "\n"
 
 
-def to_latex(results: Sequence[Result]) -> str:
+def to_latex(results: Sequence[Result], marks: Compared = UNCOMPARED) -> str:
     """The tables as LaTeX for the packages booktabs and graphicx: ``\\input`` it between text."""
     parts = ["% needs \\usepackage{booktabs}; written by lmbench"]
     for group in groups(results):
-        table = tabulate(group)
+        table = tabulate(group, marks)
         rows = [
             " & ".join(
                 f"\\textbf{{{_latex(cell)}}}" if (i, j) in table.best else _latex(cell) for j, cell in enumerate(row)
@@ -187,7 +201,7 @@ def to_latex(results: Sequence[Result]) -> str:
         lines += ["\\midrule", *(row + r" \\" for row in rows), "\\bottomrule", "\\end{tabular}"]
         signatures = [f"% {result.label}: {result.signature}" for result in group.results]
         parts.append("\n".join([*signatures, f"% {table.about}", *lines]))
-    parts += [f"% {note}" for note in notes(results)]
+    parts += [f"% {note}" for note in notes(results, marks)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -198,10 +212,12 @@ def write_tables(path: str | Path) -> list[Path]:
     """
     folder = RunFolder(path)
     results = folder.read_results()
+    marks = compared(folder)
+    rows = ([*(getattr(r, name) for name in COLUMNS), marks.letters.get(r.label)] for r in results)
     texts = {
-        "table.csv": to_csv(COLUMNS, ([getattr(result, name) for name in COLUMNS] for result in results)),
-        "table.md": to_markdown(results),
-        "table.tex": to_latex(results),
+        "table.csv": to_csv((*COLUMNS, "alike"), rows),
+        "table.md": to_markdown(results, marks),
+        "table.tex": to_latex(results, marks),
     }
     for name, text in texts.items():
         folder.write_text(name, text)
@@ -286,7 +302,9 @@ def _standing(result: Result) -> tuple[int, float]:
     return (3, 0.0) if result.adaptive_perplexity is None else (2, result.adaptive_perplexity)
 
 
-def _cell(column: Column, result: Result) -> str:
+def _cell(column: Column, result: Result, letters: Mapping[str, str]) -> str:
+    if column.name == "alike":
+        return letters.get(result.label, "")
     if column.name in ("interval", "adaptive_interval"):
         name = column.name.replace("interval", "perplexity")
         low, high = getattr(result, f"{name}_low"), getattr(result, f"{name}_high")

@@ -144,7 +144,7 @@ def test_tables_are_rebuilt_from_disk(tmp_path: Path) -> None:
     assert (tmp_path / "table.md").read_text(encoding="utf-8") == to_markdown(RESULTS)
     with (tmp_path / "table.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == list(COLUMNS)
+    assert list(rows[0]) == [*COLUMNS, "alike"]
     assert rows[0]["perplexity"] == "120.456"
     assert rows[2]["perplexity"] == rows[2]["seed"] == ""
 

@@ -1,0 +1,122 @@
+"""The candidates of runs -> which models choose the right one more often: every pair, by McNemar's test.
+
+Models are compared where they ranked the same candidate sets in the same way (by total or by token log probability),
+in whichever run. Several seeds of a model are compared by their mean, with the variance between them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+
+from lmbench.benchmark.results import RunFolder
+from lmbench.errors import ResultsError
+from lmbench.report.comparison import CONFIDENCE, RESAMPLES, Comparison, Entry, by_key, entries, names_of
+from lmbench.scoring.comparison import paired_differences
+from lmbench.scoring.significance import holm, mcnemar
+
+Credits = dict[tuple[str, str], tuple[str, np.ndarray]]
+"""(model, seed) as written in candidates.csv -> what it ranked, as a checksum, and its credit for each set, (S,)."""
+
+
+def compare_accuracies(
+    folders: Sequence[RunFolder], *, resamples: int = RESAMPLES, confidence: float = CONFIDENCE, seed: int = 1
+) -> tuple[list[Comparison], list[str]]:
+    """Pairs of models that ranked the same candidates, the better first, and what was not compared, and why.
+
+    The difference is that of the shares of sets whose right candidate leads, ties counting in part as in the table;
+    its interval is from a paired bootstrap over sets. p is McNemar's, exact, where both models have one seed. Raises
+    ResultsError where a folder is not that of a run.
+    """
+    credits = {folder.path: read_credits(folder) for folder in folders}
+    ranked: list[tuple[Entry, str, list[np.ndarray]]] = []
+    reasons = []
+    for entry in entries(folders):
+        keys = [(r.model, "" if r.seed is None else str(r.seed)) for r in entry.results]
+        found = [credits[entry.folder.path].get(key) for key in keys]
+        known = [one for one in found if one is not None]
+        if len(known) == len(found) and len({kind for kind, _ in known}) == 1 and len(known[0][1]) > 1:
+            ranked.append((entry, known[0][0] + entry.results[0].ranking_by, [values for _, values in known]))
+        elif entry.results[0].ranking_accuracy is not None:
+            reasons.append(
+                f"{entry.name} has no ranking to compare: its candidates are not in {entry.folder.candidates}."
+            )
+    groups = by_key(ranked, lambda one: one[1])
+    reasons += [
+        f"The rankings of {names_of([one[0] for one in group])} cannot be compared with those of "
+        f"{names_of([one[0] for one in groups[0]])}: other candidates, or another order (total, token)."
+        for group in groups[1:]
+    ]
+    pairs = [pair for group in groups if len(group) > 1 for pair in _pairs(group, resamples, confidence, seed)]
+    return pairs, reasons
+
+
+def read_credits(folder: RunFolder) -> Credits:
+    """What each model of a run is credited with for each candidate set that has an answer, in the order of the sets.
+
+    1 where the right candidate leads alone, 1 / (m + 1) where it leads with m others, 0 else. Raises ResultsError where
+    the file is damaged.
+    """
+    ranked: dict[tuple[str, str], list[tuple[int, int, str, float, str]]] = {}
+    try:
+        for model, seed, number, _, candidate, answer, place, *_, text in folder.read_candidates():
+            ranked.setdefault((model, seed), []).append((int(number), int(candidate), answer, float(place), text))
+    except ValueError as error:
+        raise ResultsError(
+            f"{folder.candidates} cannot be read: {error}. Delete it, and rank again with lmbench run --resume."
+        ) from None
+    return {key: _credits(sorted(rows)) for key, rows in ranked.items()}
+
+
+def _credits(rows: Sequence[tuple[int, int, str, float, str]]) -> tuple[str, np.ndarray]:
+    """The checksum of (set, candidate, answer, place, text) without the places, and the credit for each set."""
+    checksum = hashlib.sha256()
+    places: dict[int, list[float]] = {}
+    right: dict[int, float] = {}
+    for number, candidate, answer, place, text in rows:
+        checksum.update(f"{number}\t{candidate}\t{answer}\t{text}\n".encode())
+        places.setdefault(number, []).append(place)
+        if answer == "1":
+            right[number] = place
+    credits = [float(place == min(places[n])) / places[n].count(place) for n, place in right.items()]
+    return checksum.hexdigest(), np.array(credits)
+
+
+def _pairs(
+    group: Sequence[tuple[Entry, str, list[np.ndarray]]], resamples: int, confidence: float, seed: int
+) -> list[Comparison]:
+    """Every pair of models that ranked the same, the better first."""
+    credits = [values for _, _, values in group]
+    rows = np.stack([one for values in credits for one in values])
+    models = np.repeat(np.arange(len(group)), [len(values) for values in credits])
+    result = paired_differences(
+        rows, np.ones(rows.shape[1]), models=models, resamples=resamples, confidence=confidence, seed=seed
+    )
+    order = sorted(range(len(group)), key=lambda model: -result.values[model])
+    pairs = []
+    for one, other in combinations(order, 2):
+        single = len(credits[one]) == len(credits[other]) == 1
+        exact = mcnemar(credits[one][0], credits[other][0])
+        pair = Comparison(
+            measure="ranking accuracy",
+            first=group[one][0].name,
+            second=group[other][0].name,
+            first_value=float(result.values[one]),
+            second_value=float(result.values[other]),
+            difference=float(result.difference[one, other]),
+            low=float(result.low[one, other]),
+            high=float(result.high[one, other]),
+            p=exact.p if single else float(result.p[one, other]),
+            adjusted=1.0,
+            confidence=confidence,
+            test=f"McNemar ({exact.ahead} against {exact.behind})" if single else "seeds and segments",
+            segments=rows.shape[1],
+            seeds=(len(credits[one]), len(credits[other])),
+        )
+        pairs.append(pair)
+    adjusted = holm([pair.p for pair in pairs])
+    return [replace(pair, adjusted=float(p)) for pair, p in zip(pairs, adjusted, strict=True)]
