@@ -67,7 +67,7 @@ def read_credits(folder: RunFolder) -> Credits:
             ranked.setdefault((model, seed), []).append((int(number), int(candidate), answer, float(place), text))
     except ValueError as error:
         raise ResultsError(
-            f"{folder.candidates} cannot be read: {error}. Delete it, and rank again with lmbench run --resume."
+            f"{folder.candidates} cannot be read: {error}. Restore it, or delete it to compare without the rankings."
         ) from None
     return {key: _credits(sorted(rows)) for key, rows in ranked.items()}
 
