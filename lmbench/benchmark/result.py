@@ -106,7 +106,7 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""
-        return _plain(dataclasses.asdict(self))
+        return plain(dataclasses.asdict(self))
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Self:
@@ -118,12 +118,12 @@ class Result:
 COLUMNS = tuple(field.name for field in dataclasses.fields(Result) if field.name != "details")
 
 
-def _plain(value: Any) -> Any:
-    """JSON knows no infinity: it is written as a text and read back by ``from_dict``."""
+def plain(value: Any) -> Any:
+    """``value`` as JSON values. JSON knows no infinity: it is written as a text, which ``float`` reads back."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 

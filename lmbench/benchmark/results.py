@@ -6,6 +6,7 @@
     metrics.json             everything that was measured    table.csv          one row a model and seed
     scores/MODEL.tsv         sums of each segment            candidates.csv     every candidate of every model
     models/MODEL/            the model, and fit.json         log.txt            what happened when
+    heldout.*, scores/MODEL.safetensors, reader.json, samples.json: see ``lmbench.benchmark.evidence``
 
 Nothing here loads torch: a report is rebuilt from these files on a machine without it. Each file is written
 under a temporary name and renamed, so that a reader, or a run that was killed, never finds half of one.
@@ -24,11 +25,12 @@ from typing import Any
 
 import numpy as np
 
+from lmbench.benchmark.evidence import Evidence, Heldout
 from lmbench.benchmark.result import COLUMNS, Key, Result, Status
 from lmbench.errors import ResultsError
 from lmbench.training.checkpoints import atomic, write_json, write_text
 
-__all__ = ["COLUMNS", "Key", "Result", "RunFolder", "SegmentSums", "Status", "to_csv"]
+__all__ = ["COLUMNS", "Heldout", "Key", "Result", "RunFolder", "SegmentSums", "Status", "to_csv"]
 
 FORMAT = 1
 """Version of metrics.json; raised when a reader of the old one would misread the new."""
@@ -56,7 +58,7 @@ class SegmentSums:
     adapts: bool = False
 
 
-class RunFolder:
+class RunFolder(Evidence):
     """The folder of one run. ``path`` need not exist before something is written."""
 
     def __init__(self, path: str | Path) -> None:

@@ -4,6 +4,7 @@
 
     check everything        recipe, models, folder, corpus, candidates: before a second of training
     for each seed, model    fit -> keep -> score test and valid -> rank candidates -> write its files
+                            unmeasured: sentences and samples for the report
     after each              metrics.json and table.csv anew, so that a run can be cut off at any moment
 
 A run that was cut off goes on with ``resume``: finished models are read, one that was being trained goes on from
@@ -27,6 +28,7 @@ from lmbench.benchmark.journal import Journal, RunProgress
 from lmbench.benchmark.measures import candidate_rows, headline, with_ranking, with_scores
 from lmbench.benchmark.plan import SOURCE, Job, Plan, check_folder, finished, make_plan
 from lmbench.benchmark.recipe import Recipe
+from lmbench.benchmark.records import LIMIT, Recorder
 from lmbench.benchmark.results import Key, Result, RunFolder
 from lmbench.corpus.text import Corpus
 from lmbench.errors import ModelError, ResultsError
@@ -92,11 +94,16 @@ class _Run:
     journal: Journal
     results: dict[Key, Result] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.recorder = Recorder(self.plan, self.folder, self.journal)
+
     def all(self, on_results: Callable[[Path], object]) -> RunResult:
         """Every job that is not done yet; the tables anew after each."""
         waiting = [job for job in self.plan.jobs if job.key not in self.results]
         self._open(len(waiting))
         self._write(on_results)
+        self.recorder.begin()
+        self.recorder.complete(self._ordered())
         for job in waiting:
             try:
                 self.results[job.key] = self._one(job)
@@ -145,6 +152,7 @@ class _Run:
             self.journal.failure(error)
             self.journal.note(f"failed: {reason}")
             return replace(result, status="failed", reason=reason)
+        self.recorder.record(model, result)
         return replace(
             result,
             peak_memory_mib=_larger(result.peak_memory_mib, peak.mib),
@@ -268,6 +276,7 @@ class _Run:
         test = score(model, corpus, "test", context=context)  # type: ignore[arg-type]
         seconds = time.perf_counter() - began
         self.folder.write_scores(result.folder, test, test.tokens.ends)
+        self.folder.write_token_nats(result.folder, test.token_nats[:LIMIT])
         valid = score(model, corpus, "valid", context=context)  # type: ignore[arg-type]
         result = with_scores(result, test, valid, seconds, self.results.get((SOURCE, None)))
         self.journal.note(headline(result))

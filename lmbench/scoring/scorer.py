@@ -118,7 +118,7 @@ def score(
     tokens = model.tokenizer.encode(units)
     policy: Context = context or (model.context if isinstance(text, (Corpus, Split)) else "sentence")
     token_nats = checked_nats(model, tokens, policy, batch_size, part.name)
-    ends = _segment_ends(tokens.ends, part.line)
+    ends = segment_ends(tokens.ends, part.line)
     lines = part.line == "sentence"
     unknown = model.tokenizer.vocabulary.unknown
     hidden = tokens.ids[1:] == (-1 if unknown is None else unknown)
@@ -231,12 +231,15 @@ def by_length(tokens: Tokens, batch_size: int | None = None) -> Iterator[tuple[l
         first += size
 
 
-def _segment_ends(ends: np.ndarray, line: str) -> np.ndarray:
-    """int64 (S,): index after the last event of each segment."""
+def segment_ends(ends: np.ndarray, line: str, size: int = BLOCK) -> np.ndarray:
+    """int64 (S,): index after the last event of each segment: sentences, or parts of documents, of ``size`` at most.
+
+    ``ends``: int64 (U,), the same of each unit. ``line``: what a unit is.
+    """
     if line == "sentence":
         return ends
     starts = np.concatenate(([0], ends[:-1]))
-    blocks = np.maximum(1, -(-(ends - starts) // BLOCK))  # of each document, as equal as can be
+    blocks = np.maximum(1, -(-(ends - starts) // size))  # of each document, as equal as can be
     number = np.arange(1, blocks.sum() + 1) - np.repeat(np.cumsum(blocks) - blocks, blocks)
     result = (np.repeat((ends - starts) / blocks, blocks) * number + np.repeat(starts, blocks)).astype(np.int64)
     result[np.cumsum(blocks) - 1] = ends
