@@ -11,6 +11,7 @@ The names below are the whole of what a user needs in Python; each is imported w
     lmbench.rank(model, ["the dogs bark", "the dogs barks"]).ordered(0)
     lmbench.generate(model, "the dogs", n=3)         lmbench.next_words(model, "the dogs")
     lmbench.run("ngram,lstm,gpt", corpus="english", budget="60s", out="results/first")
+    lmbench.load_results("results/first", ...)       a pandas DataFrame, a row a model, seed and run
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from lmbench.benchmark.frame import load_results as load_results
     from lmbench.benchmark.journal import RunProgress
     from lmbench.benchmark.recipe import Recipe as Recipe
     from lmbench.benchmark.runner import RunResult
@@ -50,6 +52,7 @@ _PUBLIC = {
     "generate": "lmbench.tasks.generation",
     "load": "lmbench.models.registry",
     "load_corpus": "lmbench.corpus.loading",
+    "load_results": "lmbench.benchmark.frame",
     "next_words": "lmbench.tasks.prediction",
     "perplexity": "lmbench.scoring.metrics",
     "rank": "lmbench.tasks.ranking",

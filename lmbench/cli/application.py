@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "generate": ("lmbench.cli.generate:generate", "Write text with a kept model."),
     "prune": ("lmbench.cli.prune:prune", "Make a kept n-gram model smaller."),
     "mix": ("lmbench.cli.mix:mix", "Kept models -> a kept mixture, its weights learned on held-out text."),
+    "compare": ("lmbench.cli.compare:compare", "Who is better than whom, in one run or several, and how sure that is."),
     "report": ("lmbench.cli.report:report", "Rebuild the tables and plots of a run."),
     "corpus": ("lmbench.cli.corpus:corpus", "List, show and obtain corpora."),
     "convert": ("lmbench.cli.convert:convert", "To and from ARPA files; from KenLM binaries."),

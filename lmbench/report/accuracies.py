@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 
@@ -34,17 +35,17 @@ def compare_accuracies(
     """
     credits = {folder.path: read_credits(folder) for folder in folders}
     ranked: list[tuple[Entry, str, list[np.ndarray]]] = []
-    reasons = []
+    missing: dict[Path, list[str]] = {}
     for entry in entries(folders):
         keys = [(r.model, "" if r.seed is None else str(r.seed)) for r in entry.results]
-        found = [credits[entry.folder.path].get(key) for key in keys]
-        known = [one for one in found if one is not None]
-        if len(known) == len(found) and len({kind for kind, _ in known}) == 1 and len(known[0][1]) > 1:
+        known = [found for key in keys if (found := credits[entry.folder.path].get(key)) is not None]
+        if len(known) == len(keys) and len({kind for kind, _ in known}) == 1 and len(known[0][1]) > 1:
             ranked.append((entry, known[0][0] + entry.results[0].ranking_by, [values for _, values in known]))
         elif entry.results[0].ranking_accuracy is not None:
-            reasons.append(
-                f"{entry.name} has no ranking to compare: its candidates are not in {entry.folder.candidates}."
-            )
+            missing.setdefault(entry.folder.candidates, []).append(entry.name)
+    reasons = [
+        f"Rankings of {', '.join(names)} are not compared: they are not in {path}." for path, names in missing.items()
+    ]
     groups = by_key(ranked, lambda one: one[1])
     reasons += [
         f"The rankings of {names_of([one[0] for one in group])} cannot be compared with those of "
@@ -97,11 +98,13 @@ def _pairs(
         rows, np.ones(rows.shape[1]), models=models, resamples=resamples, confidence=confidence, seed=seed
     )
     order = sorted(range(len(group)), key=lambda model: -result.values[model])
+    per = {"token": " per token", "total": ""}.get(by := group[0][0].results[0].ranking_by, f" ({by})")
     pairs = []
     for one, other in combinations(order, 2):
         single = len(credits[one]) == len(credits[other]) == 1
         exact = mcnemar(credits[one][0], credits[other][0])
         pair = Comparison(
+            about=f"{rows.shape[1]:,} candidate sets, ranked by log probability{per}",
             measure="ranking accuracy",
             first=group[one][0].name,
             second=group[other][0].name,

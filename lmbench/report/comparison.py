@@ -18,7 +18,7 @@ import numpy as np
 
 from lmbench.benchmark.results import Result, RunFolder, SegmentSums
 from lmbench.errors import ResultsError
-from lmbench.report.events import differing_parts, kind_of_number
+from lmbench.report.events import describe_events, differing_parts, kind_of_number
 from lmbench.scoring.comparison import PairedDifferences, paired_differences
 from lmbench.scoring.letters import compact_letters
 
@@ -33,12 +33,14 @@ CONFIDENCE = 0.95
 class Comparison:
     """Two models, the better one ``first``; numbers are those of the first minus those of the second.
 
-    ``measure``: ``bits per event`` or ``ranking accuracy``, the unit of ``difference``, ``low`` and ``high`` (the
-    interval of it alone) and of the two values. ``p``: two-sided; ``adjusted``: by Holm, for all pairs of the group.
-    ``test``: how p came about. ``segments``: what was drawn. ``seeds``: trainings of each. ``events_per_character``:
-    what bits per event are multiplied with to be bits per character; None where these would hide text.
+    ``about``: what both predict. ``measure``: ``bits per event`` or ``ranking accuracy``, the unit of ``difference``,
+    of ``low`` and ``high`` (the interval of it alone) and of the two values. ``p``: two-sided; ``adjusted``: by Holm,
+    for all pairs of the group. ``test``: how p came about. ``segments``: what was drawn. ``seeds``: trainings of each.
+    ``events_per_character``: what bits per event are multiplied with to be bits per character; None where these would
+    hide text.
     """
 
+    about: str
     measure: str
     first: str
     second: str
@@ -69,11 +71,13 @@ class Comparison:
 @dataclass(frozen=True)
 class Compared:
     """What a comparison came to. ``letters``: label of a row -> its letters; rows of one kind that share one are not
-    distinguishable. ``notes``: what a reader of the letters must know; ``reasons``: what was not compared, and why."""
+    distinguishable. ``legend``: what the letters mean; ``cautions``: how far to trust it all; ``reasons``: what was not
+    compared, and why."""
 
     pairs: tuple[Comparison, ...] = ()
     letters: Mapping[str, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    legend: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
 
 
@@ -128,8 +132,8 @@ def compare_runs(
     """
     found: list[Comparison] = []
     marks: dict[str, str] = {}
-    notes: list[str] = []
-    used = 0
+    legend: list[str] = []
+    cautions: list[str] = []
     scored = [entry for entry in entries(folders) if entry.results[0].comparison]
     reasons = _apart(scored)
     for group in by_key(scored, lambda entry: (entry.results[0].comparison, kind_of_number(entry.results[0]))):
@@ -146,11 +150,11 @@ def compare_runs(
         )
         order = sorted(range(len(usable)), key=lambda model: result.values[model])
         found += _pairs(usable, sums, result, order)
-        given = compact_letters(result.differ, order, skip=used)
-        used += len(set("".join(given)))
+        given = compact_letters(result.differ, order, skip=len(set("".join(marks.values()))))
         marks.update((label, given[number]) for number, entry in enumerate(usable) for label in entry.labels)
-        notes += _notes(usable, result, kind_of_number(usable[0].results[0]) or "")
-    return Compared(tuple(found), marks, tuple(notes), tuple(reasons))
+        legend.append(_legend(usable, result))
+        cautions += _cautions(usable, result)
+    return Compared(tuple(found), marks, tuple(legend), tuple(dict.fromkeys(cautions)), tuple(reasons))
 
 
 def entries(folders: Sequence[RunFolder]) -> list[Entry]:
@@ -213,8 +217,10 @@ def _usable(group: Sequence[Entry], reasons: list[str]) -> tuple[list[Entry], li
             usable.append(entry)
             sums.append(read)
     if kind != "perplexity" and usable:
-        verb = "learns from the text it is asked about" if kind.startswith("adaptive") else "reads both sides of a word"
-        reasons.append(f"{names_of(usable)} {verb}: compared with its like only.")
+        words = (
+            "learns from the text it is asked about" if kind.startswith("adaptive") else "reads both sides of a word"
+        )
+        reasons.append(f"Compared with their like only, as what {words}: {names_of(usable)}.")
     return usable, sums
 
 
@@ -227,6 +233,7 @@ def _pairs(
     several = result.seeds > 1
     return [
         Comparison(
+            about=describe_events(usable[one].results[0]),
             measure="bits per event",
             first=usable[one].name,
             second=usable[other].name,
@@ -248,14 +255,19 @@ def _pairs(
     ]
 
 
-def _notes(usable: Sequence[Entry], result: PairedDifferences, kind: str) -> list[str]:
-    """What the letters of a group mean, and how far they may be trusted."""
-    pairs = len(usable) * (len(usable) - 1) // 2
-    told = [
+def _legend(usable: Sequence[Entry], result: PairedDifferences) -> str:
+    """What the letters of a group mean."""
+    kind, pairs = kind_of_number(usable[0].results[0]), len(usable) * (len(usable) - 1) // 2
+    return (
         f"alike: models with the same letter are not distinguishable by {kind} on this text (paired permutation test "
         f"over {result.segments:,} segments, {pairs} {'pairs' if pairs > 1 else 'pair'} corrected by Holm, "
         f"{100 * (1 - result.confidence):.3g} % level). lmbench compare tells by how much they differ."
-    ]
+    )
+
+
+def _cautions(usable: Sequence[Entry], result: PairedDifferences) -> list[str]:
+    """How far the comparison of a group may be trusted, and what it is about."""
+    told = []
     if result.few:
         told.append(
             f"The text has few segments, or some much larger than others ({result.effective:.0f} effective ones): "
@@ -264,7 +276,7 @@ def _notes(usable: Sequence[Entry], result: PairedDifferences, kind: str) -> lis
     single = [entry.name for entry in usable if len(entry.results) == 1 and entry.results[0].seed is not None]
     if single:
         told.append(
-            f"One training stands for {', '.join(single)}: other seeds would move the letters too (--seeds 3 tells)."
+            f"One training stands for {', '.join(single)}: other seeds would give other numbers (--seeds 3 tells)."
         )
     several = [entry.name for entry in usable if len(entry.results) > 1]
     if several:

@@ -40,6 +40,18 @@ def differing_parts(one: Result, other: Result, lines: Sequence[str] = ("", ""))
     return told or [f"signature ({one.signature} and {other.signature})"]
 
 
+def describe_events(result: Result) -> str:
+    """What a result predicts, in words."""
+    signature = _signature(result)
+    if not signature:
+        return result.signature
+    return (
+        f"{signature['corpus']}, {signature['split']} split, {signature['unit']} tokens: "
+        f"{signature['events']:,} events, {signature['unknown_rate']:.1%} <unk>, "
+        f"vocabulary of {signature['vocabulary']:,}"
+    )
+
+
 def kind_of_number(result: Result) -> str | None:
     """``perplexity``, ``adaptive perplexity`` or ``pseudo-perplexity``; None for scores that are like nothing else.
 

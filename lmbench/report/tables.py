@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from lmbench.benchmark.results import COLUMNS, Result, RunFolder, to_csv
 from lmbench.report.comparison import Compared, compared
-from lmbench.report.events import differing_parts
+from lmbench.report.events import describe_events, differing_parts
 
 MANY_TIES = 0.05
 """Share of tied candidate sets from which on the reader is told."""
@@ -93,7 +93,7 @@ def groups(results: Sequence[Result]) -> list[Group]:
     for result in results:
         if result.comparison:
             apart.setdefault(result.comparison, []).append(result)
-    return [Group(_about(rows[0]), tuple(sorted(rows, key=_standing))) for rows in apart.values()]
+    return [Group(describe_events(rows[0]), tuple(sorted(rows, key=_standing))) for rows in apart.values()]
 
 
 def failures(results: Sequence[Result]) -> list[Result]:
@@ -110,7 +110,7 @@ def notes(results: Sequence[Result], marks: Compared = UNCOMPARED) -> list[str]:
             "The models stand in several tables because they do not predict the same events: their perplexities must "
             f"not be compared. What differs: {'; '.join(parts)}. Bits per character and byte may be compared."
         )
-    found += marks.notes if marks.letters else ()
+    found += (*marks.legend, *marks.cautions)
     if any(result.excess_over_source is not None for result in results):
         found.append(
             "The source is the grammar that the text was sampled from: no model can be better, except by luck with "
@@ -279,18 +279,6 @@ def _alike(given: Mapping[str, str]) -> str:
     """The unit and split of a published figure in words."""
     unit = "nats per token" if given["unit"] == "nats" else given["unit"]
     return f"{unit} of {given['split'].replace('+', ' and ')}"
-
-
-def _about(result: Result) -> str:
-    """What the rows of a group predict, from the signature of one."""
-    signature = result.details.get("signature", {})
-    if not signature:
-        return result.signature
-    return (
-        f"{signature['corpus']}, {signature['split']} split, {signature['unit']} tokens: "
-        f"{signature['events']:,} events, {signature['unknown_rate']:.1%} <unk>, "
-        f"vocabulary of {signature['vocabulary']:,}"
-    )
 
 
 def _standing(result: Result) -> tuple[int, float]:

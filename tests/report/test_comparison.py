@@ -109,7 +109,7 @@ def test_what_adapts_is_compared_with_its_like_only(make_run: MakeRun) -> None:
     found = compared(folder)
     assert {(pair.first, pair.second) for pair in found.pairs} == {("base", "worse"), ("cache", "dynamic")}
     assert found.letters == {"base": "a", "worse": "b", "cache": "c", "dynamic": "d"}
-    assert any("cache, dynamic learns from the text" in reason for reason in found.reasons)
+    assert any("learns from the text it is asked about: cache, dynamic." in reason for reason in found.reasons)
 
 
 def test_scores_that_are_no_distribution(make_run: MakeRun) -> None:
@@ -146,8 +146,8 @@ def test_a_text_of_one_segment_or_other_segments(make_run: MakeRun) -> None:
 
 def test_few_segments_are_told(make_run: MakeRun) -> None:
     few = make_run("few", {"base": BASE[:12], "worse": WORSE[:12]})
-    assert any("12 effective ones" in note for note in compared(few).notes)
-    assert not any("effective" in note for note in compared(make_run("many", {"base": BASE, "worse": WORSE})).notes)
+    assert any("12 effective ones" in note for note in compared(few).cautions)
+    assert not any("effective" in note for note in compared(make_run("many", {"base": BASE, "worse": WORSE})).cautions)
 
 
 def test_seeds_are_compared_by_their_mean(make_run: MakeRun) -> None:
@@ -159,8 +159,8 @@ def test_seeds_are_compared_by_their_mean(make_run: MakeRun) -> None:
     pair = next(pair for pair in found.pairs if {pair.first, pair.second} == {"base", "lstm"})
     assert pair.test == "seeds and segments"
     assert sorted(pair.seeds) == [1, 3]
-    assert any("mean over seeds" in note and note.endswith("lstm.") for note in found.notes)
-    assert any("One training stands for gru" in note for note in found.notes)
+    assert any("mean over seeds" in note and note.endswith("lstm.") for note in found.cautions)
+    assert any("One training stands for gru" in note for note in found.cautions)
 
 
 def test_it_is_computed_once(make_run: MakeRun) -> None:
@@ -205,7 +205,7 @@ def test_other_candidates_are_not_compared(make_run: MakeRun) -> None:
     assert pairs == []
     assert "two/b cannot be compared with those of one/a" in reasons[0]
     pairs, reasons = compare_accuracies([one, make_run("three", {"c": BASE}, ranking_accuracy=0.5)])
-    assert "three/c has no ranking to compare" in reasons[0]
+    assert "Rankings of three/c are not compared" in reasons[0]
 
 
 def test_a_tie_with_two_others_is_a_third(make_run: MakeRun) -> None:
