@@ -78,8 +78,9 @@ def run(
     """
     from lmbench.benchmark.recipe import Recipe
     from lmbench.benchmark.runner import run as run_recipe
-    from lmbench.report.plots import write_plots
+    from lmbench.report.page import write_report
     from lmbench.report.tables import write_tables
+    from lmbench.training.distributed import processes
 
     at_hand = None if corpus is None or isinstance(corpus, str) else corpus
     if isinstance(corpus, str):
@@ -89,7 +90,8 @@ def run(
     else:
         recipe = Recipe.from_dict({"models": models, **settings}, "lmbench.run")
     done = run_recipe(recipe, out, resume=resume, progress=progress, corpus=at_hand, on_results=write_tables)
-    write_plots(out)
+    if processes().leads:
+        write_report(out)
     return done
 
 

@@ -121,6 +121,13 @@ class RunFolder(Evidence):
                 earlier = [*before.pop("earlier", []), before]
         write_json(path, {**environment, "earlier": earlier})
 
+    def read_environment(self) -> dict[str, Any]:
+        """``environment.json``; empty where it is missing or damaged, as no number depends on it."""
+        with contextlib.suppress(OSError, ValueError):
+            content = json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
+            return content if isinstance(content, dict) else {}
+        return {}
+
     def write_results(self, facts: dict[str, Any], results: Sequence[Result]) -> None:
         """``metrics.json`` and ``table.csv``. ``facts``: what belongs to the run as a whole (JSON values)."""
         rows = [result.to_dict() for result in results]
@@ -129,12 +136,17 @@ class RunFolder(Evidence):
 
     def write_text(self, name: str, text: str) -> None:
         """A further file, such as a table in another form or ``plots/x.svg``, atomically."""
+        self.write_bytes(name, text.encode())
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """The same of what is no text, such as ``plots/x.png``."""
         path = self.path / name
         try:
             path.parent.mkdir(exist_ok=True)
         except OSError as error:
             raise ResultsError(f"The folder {path.parent} cannot be made: {error.strerror or error}.") from None
-        write_text(path, text)
+        with atomic(path) as temporary:
+            temporary.write_bytes(content)
 
     def read_facts(self) -> dict[str, Any]:
         """``metrics.json`` without the results. Raises ResultsError where it is missing or damaged."""

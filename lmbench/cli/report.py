@@ -1,4 +1,4 @@
-"""The folder of a run -> its tables and plots drawn anew, and the table on standard output."""
+"""The folder of a run -> its page, tables and plots made anew, and the table on standard output."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @format_option
 def report(runs: tuple[str, ...], form: str) -> None:
-    """Rebuild the tables and plots of RUN... from the files on disk, and print the table of each.
+    """Rebuild report.html, the tables and the plots of RUN... from the files on disk, and print the table of each.
 
-    Nothing is trained or scored, and torch is not needed.
+    The page is one file that needs no network: open it in a browser, send it, print it. A run that is still going on
+    may be reported too. Nothing is trained or scored, and torch is not needed.
     """
     from lmbench.benchmark.results import RunFolder
-    from lmbench.report.plots import write_plots
-    from lmbench.report.tables import write_tables
+    from lmbench.report.page import write_report
 
     for run in runs:
         results = RunFolder(run).read_results()
-        for path in [*write_tables(run), *write_plots(run)]:
+        for path in write_report(run):
             note(f"written: {path}")
         print_run(results, Path(run), form)
 

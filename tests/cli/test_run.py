@@ -44,13 +44,13 @@ def test_the_forms_of_the_table(call: Call, corpus_file: Path, tmp_path: Path) -
 
 def test_a_report_is_rebuilt_from_disk(call: Call, corpus_file: Path, tmp_path: Path) -> None:
     first = call("run", "--models", f"uniform,{TINY}", "--corpus", corpus_file, "--budget", "5steps", "--out", "out")
-    for name in ("table.csv", "table.md"):
+    names = ("table.csv", "table.md", "report.html", "plots/learning_curves_seconds.svg", "plots/perplexity.png")
+    before = {name: (tmp_path / "out" / name).read_bytes() for name in names}
+    for name in names:
         (tmp_path / "out" / name).unlink()
-    (tmp_path / "out/plots/learning_curves.svg").unlink()
     again = call("report", "out")
     assert again.stdout == first.stdout
-    assert (tmp_path / "out/table.md").is_file()
-    assert (tmp_path / "out/plots/learning_curves.svg").is_file()
+    assert {name: (tmp_path / "out" / name).read_bytes() for name in names} == before
     assert "is not the folder of a run" in complaint(call("report", "nowhere"))
 
 

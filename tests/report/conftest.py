@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from lmbench.benchmark.results import Result, RunFolder
+from tests.report import made_run
+from tests.report.made_run import Write
 
 MakeRun = Callable[..., RunFolder]
 SIGNATURE = {
@@ -57,6 +59,12 @@ def make_run(tmp_path: Path) -> MakeRun:
         return folder
 
     return make
+
+
+@pytest.fixture
+def write_run(tmp_path: Path) -> Write:
+    """``write_run(results, language="zh")``: a run with all that a page shows; see ``made_run``."""
+    return lambda *given, **settings: made_run.write_run(tmp_path / "run", *given, **settings)
 
 
 def _write_sums(path: Path, nats: np.ndarray, events: np.ndarray) -> None:

@@ -1,0 +1,155 @@
+"""The files of a run -> what the page says in tables and lists: accuracies, samples, published figures, settings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lmbench.benchmark.results import Result
+from lmbench.report.comparison import Compared
+from lmbench.report.plots import accuracies
+
+STEPS = 9
+"""Shades of the heat tables, those of ``style.css``."""
+DIVERSITY = {
+    "distinct_1": "distinct words",
+    "distinct_2": "distinct pairs",
+    "distinct_3": "distinct triples",
+    "repetition_4": "repeated 4-grams",
+    "self_bleu": "self-BLEU",
+}
+Facts = list[tuple[str, str]]
+
+
+def phenomena(results: Sequence[Result]) -> dict[str, Any] | None:
+    """Accuracy of each model in each phenomenon, as a table whose cells are shaded; None where nothing was ranked."""
+    found = accuracies(results)
+    if not found:
+        return None
+    labels = [result.label for result in results if any(result.label in row for row in found.values())]
+    sets = [row["sets"] for marks in found.values() for row in marks.values() if row.get("sets")]
+    each = f"{min(sets):,}" if min(sets) == max(sets) else f"{min(sets):,} to {max(sets):,}"
+    return {
+        "about": f"Right sentence first, in percent of {each} candidate sets a row, with the 95 % interval.",
+        "headings": ["phenomenon", *labels],
+        "rows": [(name, [_accuracy(row.get(label)) for label in labels]) for name, row in found.items()],
+    }
+
+
+def _accuracy(row: Mapping[str, float] | None) -> dict[str, Any] | None:
+    if row is None:
+        return None
+    share = row["accuracy"]
+    return {
+        "text": f"{100 * share:.1f}",
+        "interval": f"{100 * row['low']:.0f}–{100 * row['high']:.0f}",
+        "step": min(STEPS - 1, max(0, int((share - 0.5) * 2 * STEPS))),
+    }
+
+
+def samples(kept: Mapping[str, Any] | None, results: Sequence[Result]) -> list[dict[str, Any]]:
+    """What each model wrote, with how and how varied it is. ``kept``: the content of samples.json."""
+    found = []
+    for label in (result.label for result in results):
+        sample = (kept or {}).get(label)
+        if sample and sample.get("texts"):
+            settings = ", ".join(f"{name.replace('_', ' ')} {_value(v)}" for name, v in sample["settings"].items())
+            known = sample.get("diversity") or {}
+            diversity = [
+                (words, _value(known[name])) for name, words in DIVERSITY.items() if known.get(name) is not None
+            ]
+            found.append({"label": label, "settings": settings, "texts": sample["texts"], "diversity": diversity})
+    return found
+
+
+def published(results: Sequence[Result]) -> dict[str, Any] | None:
+    """What papers state beside what was measured alike; None where the recipe repeats no paper."""
+    rows = []
+    for result in results:
+        given = result.details.get("published")
+        if result.published is not None and given:
+            unit = "nats per token" if given["unit"] == "nats" else given["unit"]
+            decimals = 4 if given["unit"] == "nats" else 2
+            here = "" if result.measured is None else f"{result.measured:,.{decimals}f}"
+            split = given["split"].replace("+", " and ")
+            rows.append((result.label, f"{result.published:g}", here, unit, split, given["source"].rstrip(".")))
+    if not rows:
+        return None
+    headings = ("model", "published", "here", "unit", "split", "source")
+    align = ("left", "right", "right", "left", "left", "left wrap")
+    return {"title": "Published figures", "headings": headings, "align": align, "rows": rows}
+
+
+def comparisons(marks: Compared) -> dict[str, Any] | None:
+    """Every pair of models in bits per event, the closest last; None where no two can be compared."""
+    if not marks.pairs:
+        return None
+    first = marks.pairs[0]
+    rows = [
+        (pair.first, pair.second, f"{-pair.difference:.4f}", f"{-pair.high:.4f} to {-pair.low:.4f}", _p(pair.p),
+         _p(pair.adjusted), "yes" if pair.differ else "no")
+        for pair in marks.pairs
+    ]  # fmt: skip
+    about = (
+        f"By how many bits per event the better model leads, with its {100 * first.confidence:.0f} % interval (paired "
+        f"bootstrap over {first.segments:,} segments), and the p-value of a paired permutation test, alone and "
+        "corrected for all pairs (Holm)."
+    )
+    headings = ("better", "worse", "bits per event", "interval", "p", "corrected p", "distinguishable")
+    align = ("left", "left", "right", "right", "right", "right", "left")
+    reasons = marks.reasons
+    return {"title": "Pairwise comparisons", "about": about, "headings": headings, "align": align, "rows": rows,
+            "reasons": reasons}  # fmt: skip
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def environment(kept: Mapping[str, Any]) -> Facts:
+    """Where the run was made. ``kept``: the content of environment.json."""
+    found = [
+        (name.replace("_", " "), kept.get(name))
+        for name in ("lmbench", "git_commit", "python", "platform", "processor")
+    ]
+    found += [("cores", kept.get("cores")), ("memory", kept.get("memory_mib") and f"{kept['memory_mib']:,} MiB")]
+    found += [("accelerators", ", ".join(map(str, kept.get("accelerators") or ())) or "none" if kept else None)]
+    found += list((kept.get("libraries") or {}).items())
+    command = kept.get("command")
+    found += [
+        ("command", " ".join(["lmbench", *map(str, command[1:])]) if command else None),
+        ("begun", kept.get("date")),
+    ]
+    return [(name, str(value)) for name, value in found if value is not None]
+
+
+def text(facts: Mapping[str, Any]) -> Facts:
+    """What was predicted. ``facts``: metrics.json without the results."""
+    corpus, tokenizer = facts.get("corpus") or {}, facts.get("tokenizer") or {}
+    candidates = facts.get("candidates") or {}
+    found: list[tuple[str, Any]] = [
+        ("corpus", corpus.get("name")), ("origin", corpus.get("origin")), ("language", corpus.get("language")),
+        ("a line is", corpus.get("line")), ("sha256", corpus.get("sha256")), ("tokenizer", tokenizer.get("spec")),
+        ("vocabulary", tokenizer.get("vocabulary")),
+    ]  # fmt: skip
+    for split, size in (corpus.get("splits") or {}).items():
+        found.append((split, f"{size['units']:,} units, {size['events']:,} events, {size['unknowns']:,} unknown"))
+    if candidates.get("sets"):
+        found.append(("candidates", f"{candidates['sets']:,} sets: {candidates.get('origin', '')}"))
+    return [(name, _value(value)) for name, value in found if value not in (None, "")]
+
+
+def _value(value: Any) -> str:
+    """A setting or a figure as a text.
+
+    >>> _value(1.0), _value(0.866667), _value(12000), _value(True)
+    ('1', '0.867', '12,000', 'yes')
+    """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.3g}" if math.isfinite(value) else str(value)
+    return str(value)

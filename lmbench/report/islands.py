@@ -1,0 +1,71 @@
+"""What a run kept of its held-out text -> the JSON in the page, from which its script shows sentences."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+CHARACTERS = 90
+"""Of a sentence in the list of sentences."""
+
+
+def island(content: Any) -> Markup:
+    """``content`` as JSON that may stand in a ``<script>``: nothing in it can end the element or begin a comment."""
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def reader(kept: Mapping[str, Any] | None, labels: Sequence[str], separator: str) -> dict[str, Any] | None:
+    """``reader.json`` in half the bytes: alternatives are numbers of ``types``, and numbers have few digits.
+
+    ``labels``: the models that have a place in the report, in its order. ``separator``: what stands between tokens in a
+    text. Infinite nats are null. None where nothing is kept.
+    """
+    if not kept or not kept.get("sentences"):
+        return None
+    known = [label for label in labels if kept["models"].get(label)]
+    if not known:
+        return None
+    types: dict[str, int] = {}
+    models = [[_entry(entry, types) for entry in kept["models"][label]] for label in known]
+    sentences = [
+        {"tokens": sentence["tokens"], "text": excerpt(sentence["tokens"], separator)} for sentence in kept["sentences"]
+    ]
+    return {"labels": known, "sentences": sentences, "models": models, "types": list(types)}
+
+
+def _entry(entry: Mapping[str, Any], types: dict[str, int]) -> dict[str, Any]:
+    """One sentence under one model; ``types`` grows by what is new."""
+    found: dict[str, Any] = {"nats": _rounded(entry["nats"])}
+    if entry.get("tokens"):
+        found["tokens"] = entry["tokens"]
+    if entry.get("rank"):
+        found["rank"] = entry["rank"]
+    if entry.get("entropy"):
+        found["entropy"] = _rounded(entry["entropy"])
+    if entry.get("top"):
+        found["top"] = [
+            [[types.setdefault(written, len(types)), float(f"{share:.3g}")] for written, share in alternatives]
+            for alternatives in entry["top"]
+        ]
+    return found
+
+
+def _rounded(numbers: Sequence[float]) -> list[float | None]:
+    return [round(number, 3) if math.isfinite(number) else None for number in numbers]
+
+
+def excerpt(tokens: Sequence[str], separator: str) -> str:
+    """The beginning of a sentence on one line.
+
+    >>> excerpt(["the", "cat", "</s>"], " ")
+    'the cat'
+    """
+    line = " ".join(separator.join(token for token in tokens if token != "</s>").split())
+    return line if len(line) <= CHARACTERS else line[: CHARACTERS - 1].rstrip() + "…"
