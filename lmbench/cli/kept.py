@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def find_models(directories: Iterable[str | Path]) -> dict[str, Path]:
-    """Name -> folder of every model kept in ``directories``: a model's own folder, or that of a run.
+    """Name -> folder of every model in ``directories``: the folder of one, kept or pretrained, or that of a run.
 
     A model is named after its folder; where two would share a name, both are named by their paths.
     Raises ModelError where a folder holds none.
@@ -26,14 +26,14 @@ def find_models(directories: Iterable[str | Path]) -> dict[str, Path]:
     for directory in map(Path, directories):
         if not directory.is_dir():
             raise ModelError(f"{directory} is not a folder. Name one that lmbench train or lmbench run wrote.")
-        if (directory / "model.json").is_file():
+        if any((directory / name).is_file() for name in ("model.json", "config.json")):
             here = [directory]
         else:
             here = sorted(path.parent for path in (directory / "models").glob("*/model.json"))
         if not here:
             raise ModelError(
-                f"{directory} holds no kept model: neither model.json nor models/*/model.json is in it. "
-                "Name a folder that lmbench train or lmbench run wrote."
+                f"{directory} holds no kept model: neither model.json nor models/*/model.json is in it, nor the "
+                "config.json of a pretrained one. Name a folder that lmbench train, lmbench run or transformers wrote."
             )
         found += [path for path in here if path not in found]
     names = [path.resolve().name for path in found]

@@ -24,7 +24,8 @@ line_option = click.option(
 tokenizer_option = click.option(
     "--tokenizer",
     metavar="SPEC",
-    help="word, char, byte or bpe, with settings such as bpe:size=8000. [default: as the corpus is published; word]",
+    help="word, char, byte or bpe, with settings such as bpe:size=8000; or huggingface:path=FOLDER, that of a "
+    "pretrained model. [default: as the corpus is published; word]",
 )
 device_option = click.option(
     "--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps, or auto for the best there is."

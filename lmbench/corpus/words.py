@@ -13,6 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from lmbench.corpus.huggingface import HuggingFaceTokenizer
 from lmbench.corpus.segmentation import NUL
 from lmbench.corpus.tokenizers import Tokenizer, WordTokenizer
 from lmbench.corpus.vocabulary import BOUNDARY
@@ -21,10 +22,15 @@ from lmbench.corpus.vocabulary import BOUNDARY
 def word_openings(tokenizer: Tokenizer) -> np.ndarray:
     """bool (V,): whether a type opens a word. A word of characters, bytes or their pairs is white space and all up to
     the next; a Chinese, Japanese or Korean character opens one as well, since no white space stands between them."""
-    types = tokenizer.vocabulary.types
-    if tokenizer.kind == "word":
+    kind, types = tokenizer.kind, list(tokenizer.vocabulary.types)
+    if isinstance(tokenizer, HuggingFaceTokenizer):
+        if tokenizer.style == "pieces":
+            return np.array([not written.startswith("##") for written in types])
+        kind = {"bytes": "bpe", "spaces": "char", "words": "word"}[tokenizer.style]
+        types = [written.replace("▁", " ") for written in types]
+    if kind == "word":
         return np.ones(len(types), bool)
-    first = np.array([_first_byte(tokenizer.kind, written, number) for number, written in enumerate(types)])
+    first = np.array([_first_byte(kind, written, number) for number, written in enumerate(types)])
     opens = np.isin(first, list(b" \t\n\v\f\r")) | ((first >= 0xE3) & (first <= 0xED))  # U+3000 to U+D7FF
     opens[0] = True  # the boundary
     return opens

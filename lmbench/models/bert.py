@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,7 +12,7 @@ from torch import Tensor, nn
 from lmbench.corpus.batches import Batch
 from lmbench.corpus.words import word_openings
 from lmbench.errors import ModelError, UsageError
-from lmbench.models.masking import Copies, hide, masked_copies, spread
+from lmbench.models.masking import hide, in_parts, masked_copies, spread
 from lmbench.models.transformer import Transformer, TransformerConfig, TransformerNetwork
 
 CELLS = {"cpu": 1 << 12, "cuda": 1 << 17, "mps": 1 << 16}
@@ -117,7 +115,7 @@ class BERT(Transformer):
         network = self._fitted().eval()
         ids = torch.from_numpy(batch.ids).to(self.device)
         result = torch.zeros(batch.ids.shape, dtype=torch.float32, device=self.device)
-        for copies in _in_parts(masked_copies(batch, self.opens, network.window or 1), CELLS[self.device.type]):
+        for copies in in_parts(masked_copies(batch, self.opens, network.window or 1), CELLS[self.device.type]):
             row, column, start, length, hidden_to = (torch.from_numpy(part).to(self.device) for part in copies)
             columns = start[:, None] + torch.arange(int(length[0]), device=self.device)  # (N, length)
             hidden = (columns >= column[:, None]) & (columns <= hidden_to[:, None])
@@ -133,12 +131,3 @@ class BERT(Transformer):
             "what follows a text. Score or rank whole sentences with it, or ask a model that reads to the left, such "
             "as ngram, lstm or gpt."
         )
-
-
-def _in_parts(copies: Copies, cells: int) -> Iterator[Copies]:
-    """Parts of equal length, so that nothing is padded, of at most so many ``cells``."""
-    edges = [0, *(np.flatnonzero(np.diff(copies.length)) + 1), len(copies.length)]
-    for first, last in pairwise(edges):
-        size = max(1, cells // int(copies.length[first])) if last else 1
-        for begin in range(first, last, size):
-            yield Copies(*(part[begin : min(begin + size, last)] for part in copies))

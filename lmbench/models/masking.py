@@ -10,6 +10,8 @@ is never asked for while the rest of its word stands to its right (Kauf & Ivanov
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -106,6 +108,15 @@ def masked_copies(batch: Batch, opens: np.ndarray, window: int) -> Copies:
     length = np.minimum(end - start + 1, window)
     order = np.argsort(length, kind="stable")
     return Copies(*(part[order] for part in (row, column, start, length, np.minimum(after - 1, end))))
+
+
+def in_parts(copies: Copies, cells: int) -> Iterator[Copies]:
+    """Parts of equal length, so that nothing is padded, of at most so many ``cells``."""
+    edges = [0, *(np.flatnonzero(np.diff(copies.length)) + 1), len(copies.length)]
+    for first, last in pairwise(edges):
+        size = max(1, cells // int(copies.length[first])) if last else 1
+        for begin in range(first, last, size):
+            yield Copies(*(part[begin : min(begin + size, last)] for part in copies))
 
 
 def _next(marks: np.ndarray) -> np.ndarray:

@@ -259,7 +259,7 @@ class NeuralModel(Trainable):
             return
         # Windows overlap by half: every prediction but the first few of a row sees at least window / 2 tokens.
         window = network.window or size
-        overlap, stride = _overlap(window)
+        overlap, stride = overlap_of(window)
         starts = [
             (row, start)
             for row, length in enumerate(batch.lengths)
@@ -287,7 +287,7 @@ class NeuralModel(Trainable):
         if network.window is not None and network.stateful:
             rows = [row[-network.window :] for row in rows]
         elif network.window is not None:  # the window in which log_probs would predict the next token
-            overlap, stride = _overlap(network.window)
+            overlap, stride = overlap_of(network.window)
             rows = [row[max(0, (len(row) - 1 - overlap) // stride) * stride :] for row in rows]
         batch = Batch.of_prefixes(rows)
         hidden, state, size = [], None, batch.ids.shape[1]
@@ -338,7 +338,7 @@ class NeuralModel(Trainable):
         return model
 
 
-def _overlap(window: int) -> tuple[int, int]:
+def overlap_of(window: int) -> tuple[int, int]:
     """Tokens that one window shares with the next, and how far it moves on."""
     return window // 2, window - window // 2
 

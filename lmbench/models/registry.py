@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from lmbench import specification
+from lmbench.corpus.huggingface import CONFIG_FILE
 from lmbench.errors import UsageError, unknown_name
-from lmbench.models.base import LanguageModel, Trainable, read_model
+from lmbench.models.base import MODEL_FILE, LanguageModel, Trainable, read_model
 
 MODELS: dict[str, str] = {
     "uniform": "lmbench.models.uniform:Uniform",
@@ -37,6 +38,7 @@ MODELS: dict[str, str] = {
     "mingru": "lmbench.models.mingru:MinGRU",
     "gpt": "lmbench.models.gpt:GPT",
     "bert": "lmbench.models.bert:BERT",
+    "pretrained": "lmbench.models.pretrained:Pretrained",
 }
 
 
@@ -106,6 +108,12 @@ def describe(model: LanguageModel) -> str:
 
 
 def load(directory: str | Path) -> LanguageModel:
-    """The model that was saved in ``directory``. Raises ModelError where there is none."""
-    _, state = read_model(Path(directory))
-    return family(state["kind"]).load(Path(directory))
+    """The model in ``directory``: one that was saved, or a pretrained one as ``transformers`` writes it.
+
+    Raises ModelError where there is none.
+    """
+    directory = Path(directory)
+    if not (directory / MODEL_FILE).exists() and (directory / CONFIG_FILE).exists():
+        return family("pretrained").open(directory)
+    _, state = read_model(directory)
+    return family(state["kind"]).load(directory)

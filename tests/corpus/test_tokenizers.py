@@ -205,5 +205,5 @@ def test_a_corpus_is_tokenized_from_its_training_split_alone() -> None:
 
 
 def test_every_tokenizer_can_be_named() -> None:
-    assert list(TOKENIZERS) == ["word", "char", "byte", "bpe"]
+    assert list(TOKENIZERS) == ["word", "char", "byte", "bpe", "huggingface"]
     assert (TOKENIZERS["word"], TOKENIZERS["char"], TOKENIZERS["byte"]) == (WordTokenizer, CharTokenizer, ByteTokenizer)
