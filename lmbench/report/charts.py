@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lmbench.benchmark.results import Result
@@ -12,11 +12,13 @@ from lmbench.report.drawing import (
     MUTED,
     PAPER,
     RULE,
+    Draw,
     Plot,
     Style,
     figure_number,
     label_ends,
     label_points,
+    line,
     plain_ticks,
 )
 
@@ -34,7 +36,6 @@ WIDE = 4.0
 """Ratio of the largest to the smallest perplexity from which on the axis is logarithmic."""
 MANY_PHENOMENA = 30
 Curves = Mapping[str, Sequence[Mapping[str, Any]]]
-Draw = Callable[[Any], None]
 
 
 def perplexities(results: Sequence[Result], drawn: Mapping[str, Style], suffix: str = "") -> list[Plot]:
@@ -192,12 +193,6 @@ def _lines(
         label_ends(axes, {label: end for label, end in ends.items() if low <= end <= high}, drawn)
 
     return draw
-
-
-def line(axes: Any, points: Sequence[tuple[float, float]], style: Style) -> None:
-    """One curve, with a dozen marks at most."""
-    axes.plot(*zip(*points, strict=True), style.marker, linestyle=style.line, markersize=4, markeredgecolor=PAPER,
-              markeredgewidth=0.5, linewidth=1.4, color=style.color, markevery=max(1, len(points) // 12))  # fmt: skip
 
 
 def phenomena(accuracies: Mapping[str, Mapping[str, Mapping[str, float]]], drawn: Mapping[str, Style]) -> list[Plot]:

@@ -38,6 +38,8 @@ THEMED = {
     "#0072b2": "var(--blue)",
 }
 """Colour of a file -> what it is in a page."""
+Draw = Callable[[Any], None]
+"""What draws a plot on matplotlib's axes."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Plot:
     name: str
     title: str
     caption: str
-    draw: Callable[[Any], None]
+    draw: Draw
     height: float = 3.9
 
     @cached_property
@@ -175,6 +177,15 @@ def plain_ticks(axis: Any, *, logarithmic: bool = False) -> None:
         axis.set_major_locator(LogLocator(subs=subs, numticks=12))
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
+
+
+def line(axes: Any, points: Sequence[tuple[float, float]], style: Style, **settings: Any) -> None:
+    """One curve through ``points``, with a dozen marks at most; ``settings`` of matplotlib over those of the house."""
+    look = {
+        "marker": style.marker, "color": style.color, "linestyle": style.line, "linewidth": 1.4, "markersize": 4.5,
+        "markeredgecolor": PAPER, "markeredgewidth": 0.5, "markevery": max(1, len(points) // 12), **settings,
+    }  # fmt: skip
+    axes.plot([x for x, _ in points], [y for _, y in points], **look)
 
 
 def label_ends(axes: Any, ends: Mapping[str, float], drawn: Mapping[str, Style], colors: bool = True) -> None:

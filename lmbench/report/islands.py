@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 from markupsafe import Markup
 
+from lmbench.report.breakdowns import TokenScores, most_different
+
 CHARACTERS = 90
 """Of a sentence in the list of sentences."""
+SHOWN = 4
+"""Most different sentences of a pair, each way ..."""
+MOST_MODELS = 16
+"""... of these, the best models: there are as many pairs as the square of it, and each has its own sentences."""
 
 
 def island(content: Any) -> Markup:
@@ -38,6 +45,26 @@ def reader(kept: Mapping[str, Any] | None, labels: Sequence[str], separator: str
         {"tokens": sentence["tokens"], "text": excerpt(sentence["tokens"], separator)} for sentence in kept["sentences"]
     ]
     return {"labels": known, "sentences": sentences, "models": models, "types": list(types)}
+
+
+def different(scores: TokenScores | None, labels: Sequence[str]) -> dict[str, Any] | None:
+    """The sentences on which any two of ``labels``, best first, differ most, with the nats per token of all of them.
+
+    Each pair finds its own among them. None unless two models were scored token by token.
+    """
+    known = [label for label in labels if scores and label in scores.labels][:MOST_MODELS]
+    if scores is None or len(known) < 2:
+        return None
+    rows = [scores.labels.index(label) for label in known]
+    chosen: dict[int, str] = {}
+    for one, other in combinations(known, 2):
+        for found in most_different(scores, one, other, n=SHOWN):
+            chosen.update((difference.passage, difference.text) for difference in found)
+    sentences = [
+        {"text": text, "nats": _rounded(scores.passage_nats[rows, passage].tolist())}
+        for passage, text in sorted(chosen.items())
+    ]
+    return {"labels": known, "sentences": sentences, "shown": SHOWN} if sentences else None
 
 
 def _entry(entry: Mapping[str, Any], types: dict[str, int]) -> dict[str, Any]:

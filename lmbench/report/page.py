@@ -20,7 +20,7 @@ from lmbench import __version__
 from lmbench.benchmark.results import Result, RunFolder
 from lmbench.report import contents, islands
 from lmbench.report.comparison import compared
-from lmbench.report.plots import Plots, draw, write_plots
+from lmbench.report.plots import Plots, draw, token_scores, write_plots
 from lmbench.report.summary import spell, summarize
 from lmbench.report.tables import groups, notes, tabulate, write_tables
 
@@ -74,10 +74,12 @@ def page(folder: RunFolder, plots: Plots | None = None) -> str:
 def _contents(folder: RunFolder, facts: dict[str, Any], results: Sequence[Result], plots: Plots) -> dict[str, Any]:
     """Every name that the template uses."""
     apart = groups(results)
-    labels = [result.label for group in apart for result in group.results]
+    ranked = [result for group in apart for result in group.results]
+    labels = [result.label for result in sorted(ranked, key=lambda result: result.kind == "source")]  # models first
     language = str((facts.get("corpus") or {}).get("language") or "und")
     heldout = folder.read_heldout()
     reader = islands.reader(folder.read_reader(), labels, heldout.separator if heldout else " ")
+    different = islands.different(token_scores(folder), labels)
     environment, marks = folder.read_environment(), compared(folder)
     p_values = {frozenset((pair.first, pair.second)): pair.adjusted for pair in marks.pairs}
     return {
@@ -91,7 +93,7 @@ def _contents(folder: RunFolder, facts: dict[str, Any], results: Sequence[Result
         "plots": {name: plots.get(name, ()) for name, _, _ in PICTURES},
         "phenomena": contents.phenomena(results),
         "reader": reader,
-        "different": None,
+        "different": different,
         "samples": contents.samples(folder.read_samples(), results),
         "published": contents.published(results),
         "comparisons": contents.comparisons(marks),
@@ -100,7 +102,7 @@ def _contents(folder: RunFolder, facts: dict[str, Any], results: Sequence[Result
         "text": contents.text(facts),
         "environment": contents.environment(environment),
         "signatures": [(result.label, result.signature) for result in results if result.signature],
-        "data": {"language": language, "reader": reader, "different": None},
+        "data": {"language": language, "reader": reader, "different": different},
         "style": Markup(_file("style.css")),
         "script": Markup(_file("page.js")),
     }

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lmbench.benchmark.results import Result, RunFolder
 from lmbench.report import charts
+from lmbench.report.breakdowns import TokenScores, breakdowns, read_token_scores
 from lmbench.report.drawing import Plot, Style, styles
+from lmbench.report.profiles import profiles
 from lmbench.report.tables import groups
 
 Plots = Mapping[str, Sequence[Plot]]
@@ -28,6 +31,7 @@ def draw(folder: RunFolder, results: Sequence[Result]) -> Plots:
         found["perplexity"] += charts.perplexities(group.results, drawn, suffix)
         found["cost"] += charts.costs(group.results, drawn, suffix)
     found["curves"] = _curves(folder, results, drawn)
+    found["breakdowns"] = _profiles(folder, drawn)
     found["phenomena"] = charts.phenomena(accuracies(results), drawn)
     return found
 
@@ -56,6 +60,23 @@ def accuracies(results: Sequence[Result]) -> dict[str, dict[str, dict[str, float
         for name, row in ((result.details.get("ranking") or {}).get("phenomena") or {}).items():
             found.setdefault(name, {})[result.label] = row
     return found
+
+
+def _profiles(folder: RunFolder, drawn: Mapping[str, Style]) -> list[Plot]:
+    scores = token_scores(folder)
+    if scores is None:
+        return []
+    unit = "sentence" if scores.heldout.line == "sentence" else "document"
+    return profiles(breakdowns(scores), drawn, unit)
+
+
+def token_scores(folder: RunFolder) -> TokenScores | None:
+    """The nats of each test token under the models that are distributions; None where the run kept none."""
+    scores = read_token_scores(folder)
+    if scores is None:
+        return None
+    fair = [number for number, result in enumerate(scores.results) if result.pseudo_perplexity is None]
+    return replace(scores, results=tuple(scores.results[i] for i in fair), nats=scores.nats[fair]) if fair else None
 
 
 def _curves(folder: RunFolder, results: Sequence[Result], drawn: Mapping[str, Style]) -> list[Plot]:

@@ -7,11 +7,13 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from lmbench.benchmark.results import RunFolder
+from lmbench.benchmark.results import Heldout, RunFolder
 from lmbench.errors import ResultsError
-from lmbench.report.islands import island, reader
+from lmbench.report.breakdowns import TokenScores
+from lmbench.report.islands import different, island, reader
 from lmbench.report.page import TEMPLATES, page, write_page, write_report
 from tests.report.made_run import CHINESE, Write, made
 
@@ -163,6 +165,27 @@ def test_the_reader_keeps_what_it_needs() -> None:
     }
     assert reader(None, ["x"], " ") is None
     assert reader({"sentences": [], "models": {}}, ["x"], " ") is None
+
+
+def scores_of(nats: dict[str, list[float]]) -> TokenScores:
+    """Passages of four events each, every event of a passage with the same nats under a model."""
+    passages = len(next(iter(nats.values())))
+    ids, ends = np.arange(1, 4 * passages + 1, dtype=np.int32) % 7, np.arange(1, passages + 1) * 4
+    heldout = Heldout(ids, ends, ends, ends, np.ones(7, np.int64), tuple("</s> a b c d e f".split()), " ", None,
+                      "sentence", "word", None, 4 * passages, "e")  # fmt: skip
+    return TokenScores(heldout, tuple(made(name, 9.0) for name in nats), np.repeat(list(nats.values()), 4, axis=1))
+
+
+def test_each_pair_finds_its_most_different_sentences() -> None:
+    nats = {"x": [1.0, 9.0] + 30 * [5.0], "y": [9.0, 1.0] + 30 * [5.0], "z": 31 * [5.0] + [1.0]}
+    found = different(scores_of(nats), ["z", "x", "y", "gone"])
+    assert found is not None
+    assert found["labels"] == ["z", "x", "y"]
+    assert [5.0, 1.0, 9.0] in [sentence["nats"] for sentence in found["sentences"]]
+    assert [1.0, 5.0, 5.0] in [sentence["nats"] for sentence in found["sentences"]]
+    assert len(found["sentences"]) == 3  # all others are even
+    assert different(scores_of({"x": [1.0]}), ["x"]) is None
+    assert different(None, ["x", "y"]) is None
 
 
 def luminance(color: str) -> float:

@@ -15,13 +15,13 @@ function element(name, className, text) {
 function key(cell) {
   const text = cell ? cell.textContent.trim() : "";
   if (text === "") return null; // empty cells stay below
-  const number = parseFloat(text.replace(/[, ]/g, "").replace(/^inf.*/, "Infinity").replace(/^<|^−/, (c) => (c === "−" ? "-" : "")));
-  return Number.isNaN(number) || /^[A-Za-z]/.test(text.replace(/^inf/, "0")) ? text : number;
+  const number = text === "inf" ? Infinity : parseFloat(text.replace(/,/g, "").replace(/^< /, ""));
+  return Number.isNaN(number) ? text : number;
 }
 
 function compare(one, other, sign) {
   if (one === null || other === null) return (one === null) - (other === null);
-  if (typeof one === "number" && typeof other === "number") return sign * (one - other || 0);
+  if (typeof one === "number" && typeof other === "number") return (one === other ? 0 : sign * (one - other));
   return sign * String(one).localeCompare(String(other), undefined, { numeric: true });
 }
 
