@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import importlib
 import os
 import platform
 import subprocess
@@ -51,10 +52,10 @@ class PeakMemory:
     """The largest resident memory of this process while the block ran, in MiB.
 
     It is the whole process: interpreter, libraries and data that were there before are in it, so it answers
-    "what machine do I need for this", and models of one run can be compared because the rest is the same for
-    all. What the first network leaves in the process stays: one and the same n-gram model showed 377 MiB before and 492
-    MiB after the networks, a small LSTM 470 and 505 MiB before and after a large GPT. ``device_mib``: the same for
-    the accelerator, None where none is in use.
+    "what machine do I need for this". What models before have left in the process is in it too, after a network some
+    20 to 60 MiB of pages of its libraries. ``added_mib`` is the peak less what the process held when the block began:
+    what this model needed on top of that, whatever ran before. ``device_mib``: the peak of the accelerator, None where
+    none is in use.
 
     On Linux the kernel's own high-water mark is reset and read: no peak is missed, however short. Elsewhere the
     resident memory is looked at 20 times a second. None where the system does not tell.
@@ -67,7 +68,9 @@ class PeakMemory:
 
     def __init__(self) -> None:
         self.mib: float | None = None
+        self.added_mib: float | None = None
         self.device_mib: float | None = None
+        self._before: float | None = None
         self._done = threading.Event()
         self._watcher: threading.Thread | None = None
 
@@ -75,6 +78,7 @@ class PeakMemory:
         release_memory()
         if (cuda := _cuda()) is not None:
             cuda.reset_peak_memory_stats()
+        self._before = _status_mib("VmRSS")
         if not _reset_peak():
             self._watcher = threading.Thread(target=self._watch, daemon=True)
             self._watcher.start()
@@ -94,6 +98,8 @@ class PeakMemory:
             self.mib = _status_mib("VmHWM")
         else:
             self._look()
+        if self.mib is not None and self._before is not None:
+            self.added_mib = max(0.0, self.mib - self._before)
         if (cuda := _cuda()) is not None:
             self.device_mib = cuda.max_memory_allocated() / (1 << 20)
         return self.mib
@@ -108,6 +114,13 @@ class PeakMemory:
             now = _lifetime_peak_mib()
         if now is not None:
             self.mib = max(now, self.mib or 0.0)
+
+
+def load_libraries() -> None:
+    """Load what the first training step of a network loads, 70 MiB, so that it is the same for all models of a run and
+    not counted to the first network. Nothing where torch is not in use."""
+    if "torch" in sys.modules:
+        importlib.import_module("torch._dynamo")
 
 
 def release_memory() -> None:

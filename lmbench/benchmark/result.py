@@ -76,6 +76,9 @@ class Result:
     precision: str = ""
     peak_device_memory_mib: float | None = None
     """The same on the accelerator, where one is used: the largest sum of what was in use there."""
+    memory_added_mib: float | None = None
+    """Of the peak, what came on top of what the process held when this model began: libraries, corpus, and what models
+    before have left are not in it."""
     comparison: str = ""
     """Rows may be ranked against each other where this is equal: they predict the same events."""
     kind: str = ""

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lmbench.benchmark.environment import PeakMemory, describe_environment
+from lmbench.benchmark.environment import PeakMemory, describe_environment, load_libraries
 from lmbench.benchmark.journal import Journal, RunProgress
 from lmbench.benchmark.measures import candidate_rows, headline, with_ranking, with_scores
 from lmbench.benchmark.plan import SOURCE, Job, Plan, check_folder, finished, make_plan
@@ -76,6 +76,7 @@ def run(
     folder = RunFolder(out)
     plan = make_plan(recipe, corpus, check=lambda recipe: check_folder(folder, recipe, resume))
     done = finished(folder, plan) if resume else []
+    load_libraries()
     processes().wait()  # before one of them makes the folder, all have looked
     folder.create()
     plan.recipe.write(folder.recipe)
@@ -156,6 +157,7 @@ class _Run:
         return replace(
             result,
             peak_memory_mib=_larger(result.peak_memory_mib, peak.mib),
+            memory_added_mib=_larger(result.memory_added_mib, peak.added_mib),
             peak_device_memory_mib=_larger(result.peak_device_memory_mib, peak.device_mib),
         )
 
@@ -171,7 +173,7 @@ class _Run:
             model.save(directory)
             spec, text = registry.describe(model), self._text()
             facts = {"specification": spec, "peak_memory_mib": peak.read(), "text": text, "report": report}
-            facts["peak_device_memory_mib"] = peak.device_mib
+            facts |= {"memory_added_mib": peak.added_mib, "peak_device_memory_mib": peak.device_mib}
             write_json(path, facts)
             Checkpoints(directory).clear()
         report = facts["report"]
@@ -181,6 +183,7 @@ class _Run:
             specification=facts["specification"],
             parameters=int(model.parameters),
             peak_memory_mib=facts.get("peak_memory_mib"),
+            memory_added_mib=facts.get("memory_added_mib"),
             peak_device_memory_mib=facts.get("peak_device_memory_mib"),
         )
         if not report:  # the source learns nothing

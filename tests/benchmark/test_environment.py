@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 
 import numpy as np
@@ -38,3 +39,14 @@ def test_a_peak_that_is_gone_is_still_seen(kernel: bool, monkeypatch: pytest.Mon
     assert after.mib is not None
     assert peak.mib - before.mib == pytest.approx(100, abs=20)
     assert after.mib < peak.mib - 50, "each peak is its own"
+    assert peak.added_mib == pytest.approx(100, abs=20), "whatever was there before"
+    assert after.added_mib == pytest.approx(0, abs=20)
+
+
+@pytest.mark.parametrize(("first", "loaded"), [("torch", True), ("numpy", False)])
+def test_what_networks_load_is_loaded_where_there_are_networks(first: str, loaded: bool) -> None:
+    code = (
+        f"import sys, {first}; from lmbench.benchmark.environment import load_libraries; load_libraries(); "
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == loaded

@@ -28,7 +28,7 @@ from lmbench.report.tables import write_tables
 from lmbench.scoring import metrics
 from lmbench.training.checkpoints import atomic
 
-TIMES = {"train_seconds", "peak_memory_mib", "train_tokens_per_second", "score_tokens_per_second"}
+TIMES = {"train_seconds", "peak_memory_mib", "memory_added_mib", "train_tokens_per_second", "score_tokens_per_second"}
 
 
 def sentences(seed: int, count: int) -> str:
