@@ -129,36 +129,36 @@ def _scatter(points: Mapping[str, tuple[float, float]], drawn: Mapping[str, Styl
 
 
 def learning_curves(
-    curves: Curves, levels: Mapping[str, float], drawn: Mapping[str, Style], kind: str = "perplexity"
+    curves: Curves,
+    levels: Mapping[str, float],
+    drawn: Mapping[str, Style],
+    kind: str = "perplexity",
+    epoch: int | None = None,
 ) -> list[Plot]:
     """A plot for each cost in ``PANELS`` that is known: a line for each model, a dashed level for each without a curve.
 
     ``curves``: label -> points with ``valid_loss`` (nats per event), an estimate on a part of the validation split, in
     which a window of text may stand alone, and with fields of ``PANELS``. ``levels``: label -> perplexity on the whole
     of it, by the scorer that makes the table: a star at the end of a curve. Stars and levels compare, curves show the
-    way. ``kind``: of perplexity, as what is told from both sides stands in plots of its own.
+    way. ``kind``: of perplexity, as what is told from both sides stands in plots of its own. ``epoch``: the
+    tokens of one, where they are known.
     """
     points = [point for curve in curves.values() for point in curve]
     panels = [panel for panel in PANELS if any(point.get(panel[0]) is not None for point in points)]
     name = "learning_curves" if kind == "perplexity" else f"{kind.replace('-', '_')}_curves"
     whole = " Stars and dashed levels are the whole of it, scored." if levels else ""
+    passes = f" An epoch is {epoch:,} tokens." if epoch else ""
     about = "Estimates on a part of the validation split, over"
     return [
         Plot(
             f"{name}_{field}",
             f"{kind.capitalize()} over {words}",
-            f"{about} {words}.{_epoch(points) if field == 'tokens' else ''}{whole}",
+            f"{about} {words}.{passes if field == 'tokens' else ''}{whole}",
             _lines(curves, levels, drawn, field, (words, f"validation {kind}")),
-            4.2,
+            3.8,
         )
         for field, words in panels
     ]
-
-
-def _epoch(points: Sequence[Mapping[str, Any]]) -> str:
-    """How many tokens one pass over the training split is, as told by the longest curve."""
-    longest = max(points, key=lambda point: point.get("epochs") or 0.0)
-    return f" An epoch is {longest['tokens'] / longest['epochs']:,.0f} tokens." if longest.get("epochs") else ""
 
 
 def _lines(
@@ -180,7 +180,7 @@ def _lines(
                 if label in levels:
                     star = {"markersize": 11, "color": drawn[label].color, "markeredgecolor": PAPER}
                     axes.plot(points[-1][0], levels[label], "*", **star)
-        for label in levels.keys() - curves.keys():
+        for label in (label for label in levels if label not in curves):
             axes.axhline(levels[label], color=drawn[label].color, linewidth=1, linestyle=(0, (4, 2)))
         axes.set_yscale("log")
         if seen and axes.get_ylim()[1] > 2 * max(seen):

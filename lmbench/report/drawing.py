@@ -1,6 +1,6 @@
 """A function that draws on axes -> a figure as SVG for a file, SVG for a page, and PNG: the look of every plot.
 
-A plot is 360 points wide, so that it is read on a phone at its own size and three stand side by side on a screen.
+A plot is 324 points wide, so that it is read on a phone at its own size and three stand side by side on a screen.
 Colours are the eight of Okabe & Ito (2008), each with a mark of its own; lines are labelled where they end, where
 there is room, and not in a legend that must be looked up. matplotlib is loaded when something is drawn.
 """
@@ -24,7 +24,7 @@ LINES = ("-", "--", ":", "-.")
 """Of a colour that comes again, the line."""
 INK, MUTED, RULE, PAPER = "#1c1c1a", "#6b6b66", "#dededa", "#fefefe"
 """Text and axes, what stands back, grid lines, and the rim of marks: in a page they follow its light or dark theme."""
-WIDTH = 5.0
+WIDTH = 4.5
 """Inches."""
 LONGEST_LABEL = 24
 CJK_FONTS = ("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "PingFang SC", "Microsoft YaHei", "SimHei")
@@ -61,7 +61,7 @@ class Plot:
     title: str
     caption: str
     draw: Draw
-    height: float = 3.9
+    height: float = 3.5
 
     @cached_property
     def _figure(self) -> Any:

@@ -84,9 +84,11 @@ def _curves(folder: RunFolder, results: Sequence[Result], drawn: Mapping[str, St
     both = {result.label for result in results if result.pseudo_perplexity is not None}  # of both sides of a token
     known = {result.label: result.valid_perplexity or math.inf for result in results}
     levels = {label: perplexity for label, perplexity in known.items() if math.isfinite(perplexity)}
+    corpus = folder.read_facts().get("corpus") or {}
+    epoch = ((corpus.get("splits") or {}).get("train") or {}).get("events")
     found = []
     if ranked := {label: curve for label, curve in curves.items() if label not in both}:
-        found += charts.learning_curves(ranked, levels, drawn)
+        found += charts.learning_curves(ranked, levels, drawn, epoch=epoch)
     if pseudo := {label: curve for label, curve in curves.items() if label in both}:
-        found += charts.learning_curves(pseudo, {}, drawn, "pseudo-perplexity")
+        found += charts.learning_curves(pseudo, {}, drawn, "pseudo-perplexity", epoch)
     return found

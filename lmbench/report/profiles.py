@@ -15,7 +15,7 @@ KINDS = (
     ("position", "By position", "the place of a token in its {unit}"),
 )
 """Field of a breakdown, which names its file too; title; what the bins are."""
-WIDEST = 46
+WIDEST = 36
 """Characters under the axis; more of them are written at a slant."""
 WHISKERS = 8
 """Models up to which intervals are drawn: those of more hide each other."""
@@ -30,7 +30,7 @@ def profiles(found: Sequence[Breakdown], drawn: Mapping[str, Style], unit: str) 
             words = bins.format(unit=unit)
             whiskers = ", with 95 % intervals" if len(rows) <= WHISKERS else ""
             caption = f"Bits per token{whiskers}, by {words}; lower is better."
-            plots.append(Plot(f"by_{field}", title, caption, _draw(rows, drawn, words), 4.2))
+            plots.append(Plot(f"by_{field}", title, caption, _draw(rows, drawn, words), 3.8))
     return plots
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -122,9 +125,14 @@ def test_chinese_is_marked_as_such(write_run: Write) -> None:
     assert data_of(text)["reader"]["sentences"][0]["text"] == "老猫睡了"  # type: ignore[index]
 
 
-def test_the_same_files_give_the_same_page(write_run: Write) -> None:
-    folder = RunFolder(write_run(RESULTS))
-    assert page(folder) == page(folder)
+def test_the_same_files_give_the_same_page_in_every_process(write_run: Write) -> None:
+    """Sets of texts have another order in each process."""
+    levels = [made(f"level{number}", 100.0 + number, details={}) for number in range(8)]
+    path = write_run([*RESULTS, *levels])
+    code = f"from lmbench.report.page import write_page; write_page({str(path)!r})"
+    environment = {**os.environ, "PYTHONHASHSEED": "7"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    assert (path / "report.html").read_text(encoding="utf-8") == page(RunFolder(path))
 
 
 def test_rows_of_other_events_stand_apart(write_run: Write) -> None:

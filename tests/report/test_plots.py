@@ -63,7 +63,7 @@ def test_each_cost_that_is_known_has_a_plot() -> None:
     old = [{key: point[key] for key in ("seconds", "valid_loss")} for point in CURVE]  # of an earlier version
     drawn = styles(["gpt"])
     assert [plot.name for plot in charts.learning_curves({"gpt": old}, {}, drawn)] == ["learning_curves_seconds"]
-    seconds, tokens = charts.learning_curves({"gpt": CURVE}, {}, drawn)
+    seconds, tokens = charts.learning_curves({"gpt": CURVE}, {}, drawn, epoch=2000)
     assert "seconds of training" in seconds.svg
     assert "tokens read" in tokens.svg
     assert "An epoch is 2,000 tokens." in tokens.caption
