@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "score": ("lmbench.cli.score:score", "Log probability of every line of a text."),
     "rank": ("lmbench.cli.rank:rank", "Candidate sentences, the most plausible first."),
     "rescore": ("lmbench.cli.rescore:rescore", "The hypothesis to believe in n-best lists, and its error rates."),
+    "correct": ("lmbench.cli.correct:correct", "The sentences that were probably meant, and what was changed."),
     "next": ("lmbench.cli.next:next_words", "The likeliest next words after a text."),
     "generate": ("lmbench.cli.generate:generate", "Write text with a kept model."),
     "prune": ("lmbench.cli.prune:prune", "Make a kept n-gram model smaller."),
