@@ -66,7 +66,7 @@ class Heldout:
         """Events ``begin`` to ``end`` as a text to read, without boundaries."""
         ids = [i for i in self.ids[begin:end].tolist() if i]
         if self.pieces is not None:
-            return "".join([self.pieces[i] for i in ids]).encode("latin-1").decode("utf-8", "replace")
+            return "".join([self.pieces[i] for i in ids]).encode("latin-1", "replace").decode("utf-8", "replace")
         return self.separator.join([self.types[i] for i in ids])
 
     def passage(self, number: int) -> tuple[int, int]:

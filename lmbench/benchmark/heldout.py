@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 
 import numpy as np
 
 from lmbench.benchmark.evidence import Heldout
+from lmbench.corpus.huggingface import HuggingFaceTokenizer
 from lmbench.corpus.text import TokenizedCorpus
 from lmbench.corpus.tokenizers import Tokenizer
 from lmbench.scoring.scorer import segment_ends
@@ -19,6 +21,12 @@ CHARACTERS = 200
 """About the length of a passage, the part of a document that is shown, and of a sample."""
 STOPS = (".", "!", "?", "。", "！", "？", "\n")
 """What ends a token behind which a passage may end."""
+VISIBLE = [*range(33, 127), *range(161, 173), *range(174, 256)]
+HIDDEN = {256 + number: byte for number, byte in enumerate(byte for byte in range(256) if byte not in VISIBLE)}
+"""Byte-level pairs write visible bytes as themselves, the others, in their order, as the characters from 256 on
+(Radford et al. 2019)."""
+LONE_BYTE = re.compile("<0x[0-9A-F]{2}>")
+"""How types that are single bytes are written among types that are text."""
 BLOCK = 1 << 20
 """Ids that are counted at a time."""
 
@@ -39,7 +47,7 @@ def hold_out(data: TokenizedCorpus) -> Heldout:
         segments=segment_ends(ends, line),
         counts=_counts(data.train.ids[1:], tokens.vocabulary_size),
         types=tuple(types),
-        separator=" " if tokenizer.kind == "word" and not tokenizer.config.han else "",
+        separator=" " if _are_words(tokenizer) else "",
         pieces=pieces,
         line=line,
         tokenizer=tokenizer.spec,
@@ -72,14 +80,24 @@ def _counts(ids: np.ndarray, types: int) -> np.ndarray:
     return counts
 
 
+def _are_words(tokenizer: Tokenizer) -> bool:
+    """Whether spaces stand between tokens."""
+    if isinstance(tokenizer, HuggingFaceTokenizer):
+        return tokenizer.style == "words"
+    return tokenizer.kind == "word" and not tokenizer.config.han
+
+
 def _pieces(tokenizer: Tokenizer) -> tuple[str, ...] | None:
-    """See ``Heldout.pieces``."""
-    if tokenizer.kind == "byte":
+    """See ``Heldout.pieces``: what each type adds to a text, in UTF-8, a character for each byte."""
+    style = tokenizer.style if isinstance(tokenizer, HuggingFaceTokenizer) else tokenizer.kind
+    types = tokenizer.vocabulary.types[1:]
+    if style == "byte":
         return ("", *map(chr, range(1, 256)))
-    if tokenizer.kind != "bpe":
+    if style in ("bpe", "bytes"):
+        return ("", *(written.translate(HIDDEN) for written in types))
+    if style == "pieces":
+        types = tuple(written[2:] if written.startswith("##") else f" {written}" for written in types)
+    elif style != "spaces":
         return None
-    # Radford et al. (2019) write visible bytes as themselves and the others, in their order, as characters from 256 on.
-    visible = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    hidden = [byte for byte in range(256) if byte not in visible]
-    table = {256 + number: byte for number, byte in enumerate(hidden)}
-    return ("", *(written.translate(table) for written in tokenizer.vocabulary.types[1:]))
+    texts = (written.replace("▁", " ").encode().decode("latin-1") for written in types)
+    return ("", *(chr(int(text[3:5], 16)) if LONE_BYTE.fullmatch(text) else text for text in texts))

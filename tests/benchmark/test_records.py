@@ -18,7 +18,10 @@ from lmbench.benchmark.records import read_aloud, write_samples
 from lmbench.benchmark.results import Heldout, RunFolder
 from lmbench.benchmark.runner import RunResult
 from lmbench.benchmark.runner import run as run_recipe
-from lmbench.corpus.text import Corpus, Split
+from lmbench.corpus.batches import Tokens
+from lmbench.corpus.huggingface import HuggingFaceConfig, HuggingFaceTokenizer
+from lmbench.corpus.text import Corpus, Split, TokenizedCorpus
+from lmbench.corpus.vocabulary import Vocabulary
 from lmbench.errors import ResultsError
 from lmbench.models import registry
 from lmbench.report.tables import write_tables
@@ -68,7 +71,8 @@ def run(models: str, out: Path, corpus: Corpus = FARM, *, resume: bool = False, 
 
 
 def test_every_registered_family_is_tried() -> None:
-    assert {*FAMILIES, "source", "kenlm", "toy"} >= set(registry.MODELS)
+    others = {"source", "kenlm", "pretrained", "toy"}  # which a run cannot train, but for the last
+    assert {*FAMILIES, *others} >= set(registry.MODELS)
 
 
 @pytest.mark.parametrize("name", sorted(FAMILIES))
@@ -173,6 +177,43 @@ def test_what_is_no_distribution_has_ranks_and_no_probabilities(tmp_path: Path) 
     (entries,) = reader["models"].values()
     assert entries[0]["rank"] is not None
     assert entries[0]["entropy"] is entries[0]["top"] is None
+
+
+def test_a_model_with_tokens_of_its_own_gives_them(tmp_path: Path) -> None:
+    done = run("toy,toy:trouble=letters", tmp_path)
+    assert not done.failed
+    folder = RunFolder(tmp_path)
+    reader, heldout = folder.read_reader(), folder.read_heldout()
+    assert reader is not None
+    assert heldout is not None
+    assert [heldout.predicted_by(result) for result in done.results] == [True, False]
+    words, letters = reader["models"].values()
+    assert "tokens" not in words[0]
+    assert letters[1]["tokens"] == [*"a cat sleeps", "</s>"]
+    assert {len(values) for values in letters[1].values()} == {13}
+
+
+@pytest.mark.parametrize(
+    ("style", "types", "text"),
+    [
+        ("bytes", ["Ġthe", "Ġæľ", "Ī", "<｜end｜>"], " the 月<?end?>"),
+        ("pieces", ["the", "un", "##able"], " the unable"),
+        ("spaces", ["▁the", "▁un", "able", "<0xE6>", "<0x9C>", "<0x88>"], " the unable月"),
+        ("words", ["the", "old", "cat"], "the old cat"),
+    ],
+)
+def test_types_of_pretrained_models_join_to_text(
+    style: str, types: list[str], text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vocabulary = Vocabulary(("</s>", *types), None)
+    monkeypatch.setattr(HuggingFaceTokenizer, "__init__", lambda self: None)
+    tokenizer = HuggingFaceTokenizer()  # type: ignore[call-arg]
+    tokenizer.config, tokenizer.vocabulary, tokenizer.style = HuggingFaceConfig("here"), vocabulary, style  # type: ignore[assignment]
+    monkeypatch.setattr(HuggingFaceTokenizer, "tokens", lambda self, ids: [vocabulary.types[i] for i in ids])
+    ids = np.array([0, *range(1, len(types) + 1), 0], np.int32)
+    data = TokenizedCorpus(FARM, tokenizer, Tokens(ids, tokenizer))
+    data.__dict__["test"] = data.encoded
+    assert hold_out(data).text(0, len(types) + 1) == text
 
 
 def test_infinity_is_read_back(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_the_columns_begin_as_the_design_says(tmp_path: Path, corpus: Corpus) ->
     )
     assert " ".join(COLUMNS).startswith(design)
     heading = (tmp_path / "table.csv").read_text(encoding="utf-8").splitlines()[0]
-    assert heading.split(",") == list(COLUMNS)
+    assert heading.split(",") == [*COLUMNS, "alike"]
 
 
 def test_the_numbers_of_a_uniform_model(tmp_path: Path, corpus: Corpus) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from lmbench.corpus.batches import Batch, Tokens
+from lmbench.corpus.tokenizers import train_and_encode
 from lmbench.models.base import Trainable, read_model, write_model
 from lmbench.training.budget import FitReport
 
@@ -51,6 +52,9 @@ class Toy(Trainable):
             Toy.interrupts -= 1
             raise KeyboardInterrupt
         self.tokenizer = train.tokenizer
+        if self.config.trouble == "letters":  # it has tokens of its own, as pretrained models have
+            units = [train.tokenizer.decode(row[1:-1]) for row in train.rows()]
+            self.tokenizer, train = train_and_encode("char", units)
         counts = np.bincount(train.ids[1:], minlength=train.vocabulary_size) + self.config.seed
         self.log_p = np.log(counts / counts.sum())
         return FitReport(train_seconds=0.5, tokens=train.events)
