@@ -8,6 +8,7 @@ The names below are the whole of what a user needs in Python; each is imported w
     model = lmbench.create("lstm:hidden=256")
     model.fit(data.train, data.valid, lmbench.Budget(seconds=60))
     scores = lmbench.score(model, corpus)            lmbench.perplexity(scores), lmbench.bits_per_byte(scores)
+    lmbench.inspect(model, ["the dogs bark"]).nats   surprisal of each token; also its rank, entropy, words
     lmbench.rank(model, ["the dogs bark", "the dogs barks"]).ordered(0)
     lmbench.generate(model, "the dogs", n=3)         lmbench.next_words(model, "the dogs")
     lmbench.run("ngram,lstm,gpt", corpus="english", budget="60s", out="results/first")
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from lmbench.corpus.text import Corpus as Corpus
     from lmbench.models.registry import create as create
     from lmbench.models.registry import load as load
+    from lmbench.scoring.inspection import inspect as inspect
     from lmbench.scoring.metrics import bits_per_byte as bits_per_byte
     from lmbench.scoring.metrics import bits_per_character as bits_per_character
     from lmbench.scoring.metrics import perplexity as perplexity
@@ -50,6 +52,7 @@ _PUBLIC = {
     "bits_per_character": "lmbench.scoring.metrics",
     "create": "lmbench.models.registry",
     "generate": "lmbench.tasks.generation",
+    "inspect": "lmbench.scoring.inspection",
     "load": "lmbench.models.registry",
     "load_corpus": "lmbench.corpus.loading",
     "load_results": "lmbench.benchmark.frame",

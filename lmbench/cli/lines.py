@@ -37,7 +37,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 class Item(NamedTuple):
     """One line. ``number``: from 1. ``text``: with single spaces. ``prefix``: what stands before it, if something does.
-    ``rest``: the other columns or keys, in their order."""
+    ``rest``: all columns or keys but that of the text, in their order."""
 
     number: int
     text: str
@@ -161,7 +161,7 @@ class Reader:
                 return None
             raise _BadLine(f"it has {_counted(len(cells), 'column')}, and the first row has {len(self.columns)}")
         row = dict(zip(self.columns, cells, strict=True))
-        text, prefix = row.pop(self._column), row.pop(self._prefix_column) if self._prefix_column else None
+        text, prefix = row.pop(self._column), row[self._prefix_column] if self._prefix_column else None
         return Item(number, " ".join(text.split()), prefix, row)
 
     def _first_row(self, cells: Sequence[str]) -> bool:
@@ -211,6 +211,7 @@ class Reader:
         name = self.field or next((key for key in USUAL if key in content), USUAL[0])
         text = self._string(content, name, "--field")
         prefix = self._string(content, self.prefix_field, "--prefix-field") if self.prefix_field else None
+        del content[name]
         return Item(number, " ".join(text.split()), prefix, content)
 
     @staticmethod
@@ -218,7 +219,7 @@ class Reader:
         """Take the text called ``name`` out of ``content``."""
         if name not in content:
             raise _BadLine(f"it has no key '{name}'.{_nearest(name, list(content))} {option} names the key")
-        value = content.pop(name)
+        value = content[name]
         if not isinstance(value, str) or "\0" in value:
             raise _BadLine(f"'{name}' is no text but {json.dumps(value)[:60]}")
         return value

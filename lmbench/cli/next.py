@@ -87,7 +87,7 @@ def _write(number: int, answers: Answers, form: str) -> None:
 
 
 def _tsv(number: int, answers: Answers) -> Iterator[str]:
-    from lmbench.cli.score import plain
+    from lmbench.cli.tables import plain
 
     for model, answer in answers.items():
         entropy = "" if answer.entropy_nats is None else f"{answer.entropy_nats:.6f}"
@@ -111,8 +111,7 @@ def _jsonl(number: int, answers: Answers) -> Iterator[str]:
 
 def _write_table(answers: Answers) -> None:
     """The prompt, then three columns for each model, and its entropy below them."""
-    from lmbench.cli.score import plain
-    from lmbench.cli.tables import print_cells, written
+    from lmbench.cli.tables import plain, print_cells, written
 
     names, cells = ["rank"], [[str(rank)] for rank in range(1, 1 + max(len(a.words) for a in answers.values()))]
     cells.append(["entropy"])

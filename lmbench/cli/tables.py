@@ -71,12 +71,23 @@ def json_line(row: Mapping[str, Any]) -> str:
     '{"log_prob": "-inf", "tokens": [["the", -1.5]]}'
     """
 
-    def plain(value: Any) -> Any:
+    def finite(value: Any) -> Any:
         if isinstance(value, list | tuple):
-            return [plain(item) for item in value]
+            return [finite(item) for item in value]
+        if isinstance(value, dict):
+            return {key: finite(item) for key, item in value.items()}
         return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
-    return json.dumps({key: plain(value) for key, value in row.items()}, ensure_ascii=False)
+    return json.dumps(finite(dict(row)), ensure_ascii=False)
+
+
+def plain(token: str) -> str:
+    """A token that is itself white space, written so that it shows and breaks no column.
+
+    >>> plain("the"), plain(" the"), plain("\\n")
+    ('the', "' the'", "'\\\\n'")
+    """
+    return token if token.strip() == token and token else repr(token)
 
 
 def written(value: Any) -> str:

@@ -26,6 +26,7 @@ from lmbench.corpus.batches import Tokens
 from lmbench.corpus.segmentation import HAN, NUL
 from lmbench.corpus.text import Line
 from lmbench.corpus.tokenizers import Tokenizer, WordTokenizer
+from lmbench.corpus.words import notation
 from lmbench.errors import UsageError
 
 UNSPACED = re.compile(f"[{HAN}\\u3000-\\u303f\\uff00-\\uff65]")
@@ -53,6 +54,11 @@ class Asked:
         return self.ends - self.starts
 
     @cached_property
+    def bounds(self) -> np.ndarray:
+        """int64 (U,): where each text ends among the N tokens that are asked for."""
+        return np.cumsum(self.events)
+
+    @cached_property
     def places(self) -> np.ndarray:
         """bool (events of ``tokens``,): whether each is asked for."""
         steps = np.zeros(self.tokens.events + 1, np.int64)
@@ -66,9 +72,8 @@ class Asked:
         return self.tokens.ids[1:][self.places]
 
     def sums(self, values: np.ndarray) -> np.ndarray:
-        """float64 (U,): of ``values``, one for each event of ``tokens``, over the asked ones of each text."""
-        bounds = np.stack((self.starts, self.ends), 1).ravel()
-        totals = np.add.reduceat(np.append(values, 0), bounds, dtype=np.float64)[::2]
+        """float64 (U,): of ``values``, one for each of the N tokens that are asked for, over each text."""
+        totals = np.add.reduceat(np.append(values, 0.0), self.bounds - self.events)
         return np.where(self.events > 0, totals, 0.0)  # reduceat gives an empty part the value it stands at
 
 
@@ -138,7 +143,7 @@ def _histories(tokenizer: Tokenizer, tokens: Tokens, openings: Sequence[str]) ->
         return np.array([len(opening) for opening in openings], np.int64), 0
     if tokenizer.kind == "byte":
         return np.array([len(opening.encode()) for opening in openings], np.int64), 0
-    if tokenizer.kind != "bpe":
+    if notation(tokenizer) != "bpe":
         alone = tokenizer.encode(openings).rows()
         history = np.array([_shared(a[1:-1], b[1:]) for a, b in zip(alone, tokens.rows(), strict=True)], np.int64)
         return history, sum(len(row) - 2 != count for row, count in zip(alone, history.tolist(), strict=True))

@@ -21,7 +21,7 @@ import numpy as np
 from lmbench.corpus.batches import Batch
 from lmbench.corpus.text import Line
 from lmbench.corpus.tokenizers import Tokenizer
-from lmbench.corpus.words import word_openings, word_starts, written_words
+from lmbench.corpus.words import word_starts, word_types, written_words
 from lmbench.errors import UsageError
 from lmbench.models.base import LanguageModel
 from lmbench.models.distributions import distributions
@@ -75,15 +75,20 @@ class Inspection:
     @cached_property
     def words(self) -> Words:
         """Pieces of words (bpe, byte, char) gathered; each token of a word model is one already."""
-        starts = word_starts(self.ids, self.ends, word_openings(self.tokenizer))
-        written = written_words(self.tokenizer, self.asked.texts, self.ids, self.ends, starts)
-        nats = np.add.reduceat(self.nats, starts) if len(starts) else np.zeros(0)
-        return Words(written, starts, nats, np.searchsorted(starts, self.ends, "left"))
+        return gather(self.tokenizer, self.asked, self.nats)
 
     def parts(self) -> list[slice]:
         """The tokens of each text, as a slice of the arrays."""
         starts = [0, *self.ends[:-1].tolist()]
         return [slice(first, last) for first, last in zip(starts, self.ends.tolist(), strict=True)]
+
+
+def gather(tokenizer: Tokenizer, asked: Asked, nats: np.ndarray) -> Words:
+    """The words of ``asked``; ``nats``: float64 (N,), -ln p of each token that is asked for."""
+    starts = word_starts(asked.ids, asked.bounds, word_types(tokenizer))
+    written = written_words(tokenizer, asked.texts, asked.ids, asked.bounds, starts)
+    sums = np.add.reduceat(np.append(nats, 0.0), starts)
+    return Words(written, starts, sums, np.searchsorted(starts, asked.bounds, "left"))
 
 
 def inspect(
@@ -106,7 +111,7 @@ def inspect(
     if alternatives < 0:
         raise UsageError(f"The number of alternatives must be 0 or more, not {alternatives}.")
     asked = ask(model.tokenizer, texts, prefix, line)
-    ends = np.cumsum(asked.events)
+    ends = asked.bounds
     if model.reads != "left" or not getattr(model, "lists_words", True):  # a KenLM file may hide its words
         nats = checked_nats(model, asked.tokens, "sentence")[asked.places]
         return Inspection(model.tokenizer, asked, asked.ids, nats, None, None, ends)

@@ -16,7 +16,7 @@ from lmbench.models import registry
 
 NAMES = [
     "Budget", "Corpus", "Recipe", "__version__", "bits_per_byte", "bits_per_character", "create", "generate",
-    "load", "load_corpus", "load_results", "next_words", "perplexity", "rank", "run", "score",
+    "inspect", "load", "load_corpus", "load_results", "next_words", "perplexity", "rank", "run", "score",
 ]  # fmt: skip
 
 

@@ -112,7 +112,7 @@ def test_a_reader_who_has_seen_enough_is_no_error(kept: Path, tmp_path: Path) ->
     ) as writer:
         assert writer.stdout is not None
         assert writer.stderr is not None
-        assert writer.stdout.readline().split() == ["line", "model", "log_prob", "tokens", "unknowns", "text"]
+        assert writer.stdout.readline().split()[:3] == ["line", "model", "log_prob"]
         writer.stdout.close()
         assert writer.stderr.read() == ""
         assert writer.wait() == 0

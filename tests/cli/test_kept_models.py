@@ -1,4 +1,4 @@
-"""``train``, ``eval``, ``score``, ``rank``, ``generate``: a model is kept in a folder and used from there."""
+"""``train``, ``eval``, ``rank``, ``generate``: a model is kept in a folder and used from there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from lmbench.cli.kept import find_models, models_and_file
 from lmbench.errors import ModelError, UsageError
 from lmbench.models import registry
 from lmbench.scoring.scorer import score as score_text
-from tests.cli.conftest import Call, command, complaint
+from tests.cli.conftest import Call, complaint
 
 TINY = "lstm:hidden=16:batch_size=4:sequence_length=8:device=cpu"
 
@@ -82,94 +81,6 @@ def test_eval_warns_where_the_events_differ(call: Call, corpus_file: Path, kept:
 
 def test_eval_names_the_nearest_split(call: Call, corpus_file: Path, kept: Path) -> None:
     assert "Did you mean 'valid'?" in complaint(call("eval", kept, "--corpus", corpus_file, "--split", "valdi"))
-
-
-# score -----------------------------------------------------------------------------------------------
-
-
-def test_score_gives_what_the_scorer_gives(call: Call, kept: Path) -> None:
-    lines = ["the cat sleeps", "", "the zebra sees the moon today"]
-    result = call("score", kept, "--format", "tsv", input="\n".join(lines))
-    rows = list(csv.DictReader(io.StringIO(result.stdout), delimiter="\t"))
-    expected = score_text(registry.load(kept), lines)
-    assert [float(row["log_prob"]) for row in rows] == pytest.approx(-expected.nats, abs=1e-5)
-    assert [row["text"] for row in rows] == lines
-    assert [int(row["tokens"]) for row in rows] == [4, 1, 7]
-    assert [int(row["unknowns"]) for row in rows] == [0, 0, 1]
-    assert "3 lines scored; perplexity of bigram" in result.stderr
-
-
-def test_score_per_token_adds_up(call: Call, kept: Path, tmp_path: Path) -> None:
-    (tmp_path / "text.txt").write_text("the cat sleeps\n", encoding="utf-8")
-    whole = json.loads(call("score", kept, "text.txt", "--format", "jsonl").stdout)
-    parts = json.loads(call("score", kept, "text.txt", "--format", "jsonl", "--per-token").stdout)
-    assert [token for token, _ in parts["token_log_probs"]] == ["the", "cat", "sleeps", "</s>"]
-    assert sum(value for _, value in parts["token_log_probs"]) == pytest.approx(whole["log_prob"])
-    table = call("score", kept, "text.txt", "--per-token").stdout.splitlines()
-    assert len(table) == 5
-    tsv = call("score", kept, "text.txt", "--per-token", "--format", "tsv").stdout.splitlines()
-    assert tsv[4].split("\t")[:4] == ["1", "bigram", "4", "</s>"]
-
-
-def test_score_per_token_says_the_length_of_the_n_gram_that_was_found(
-    call: Call, corpus_file: Path, kept: Path
-) -> None:
-    """``the cat`` and ``zebra`` were seen and never heard of; ``cat home`` was not seen together."""
-    call("train", "uniform", "--corpus", corpus_file, "--out", "flat")
-    arguments = ("score", kept, "flat", "--per-token", "--format")
-    rows = list(csv.DictReader(io.StringIO(call(*arguments, "tsv", input="the cat home zebra").stdout), delimiter="\t"))
-    assert [row["order"] for row in rows] == ["2", "2", "1", "0", "1", "", "", "", "", ""]
-    bigram, flat = map(json.loads, call(*arguments, "jsonl", input="the cat home zebra").stdout.splitlines())
-    assert (bigram["token_orders"], flat["token_orders"]) == ([2, 2, 1, 0, 1], None)
-    table = call(*arguments, "table", input="the cat home zebra").stdout.splitlines()
-    assert [line.split()[4] for line in table[1:6]] == ["2-gram", "2-gram", "1-gram", "OOV", "1-gram"]
-
-
-def test_score_reports_bad_lines_and_goes_on(call: Call, kept: Path) -> None:
-    result = call(
-        "score", kept, "-", "--format", "tsv", input=b"the cat sleeps\nthe \xff cat\nthe \0 dog\nthe dog runs home"
-    )
-    assert result.exit_code == 2
-    assert [line.split("\t")[0] for line in result.stdout.splitlines()[1:]] == ["1", "4"]
-    assert "line 2 of standard input is left out: byte 5 (0xff) is not UTF-8" in result.stderr
-    assert "line 3 of standard input is left out: character 5 is NUL" in result.stderr
-
-
-def test_score_goes_on_after_a_line_that_holds_the_boundary(call: Call, kept: Path) -> None:
-    result = call("score", kept, "--format", "tsv", input="the cat sleeps\nthe </s> cat\nthe dog runs home\n")
-    assert result.exit_code == 2
-    assert [line.split("\t")[0] for line in result.stdout.splitlines()[1:]] == ["1", "3"]
-    assert "line 2 of standard input is left out: " in result.stderr
-
-
-def test_score_of_a_missing_file_writes_no_heading(call: Call, kept: Path) -> None:
-    assert "missing.txt cannot be read" in complaint(call("score", kept, "missing.txt"))
-
-
-def test_score_answers_line_by_line(kept: Path) -> None:
-    """The first answer is there before the second line is sent."""
-    with subprocess.Popen(
-        command("score", kept, "--format", "tsv"),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as running:
-        assert running.stdin is not None
-        assert running.stdout is not None
-        assert running.stdout.readline().startswith("line\t")
-        for number, line in enumerate(["the cat sleeps", "the dog runs home"], 1):
-            running.stdin.write(f"{line}\n")
-            running.stdin.flush()
-            assert running.stdout.readline().startswith(f"{number}\tbigram\t")
-        running.stdin.close()
-        assert running.wait() == 0
-
-
-def test_score_of_nothing(call: Call, kept: Path) -> None:
-    result = call("score", kept, "--format", "jsonl", input="")
-    assert (result.exit_code, result.stdout) == (0, "")
-    assert "no line to score" in result.stderr
 
 
 # rank ------------------------------------------------------------------------------------------------

@@ -54,7 +54,9 @@ def test_columns_without_names_have_numbers():
 
 def test_a_column_may_hold_the_prefix():
     content = "before\ttext\tn\nthe dog \tbarks\t1\n"
-    assert read(content, form="tsv", prefix_field="before") == [Item(2, "barks", "the dog ", {"n": "1"})]
+    assert read(content, form="tsv", prefix_field="before") == [
+        Item(2, "barks", "the dog ", {"before": "the dog ", "n": "1"})
+    ]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,7 @@ def test_keys_are_carried_along():
         Item(1, "the dog", None, {"id": 7, "more": [1, {"a": None}]}),
         Item(3, "狗"),
     ]
-    assert read('{"a": "x", "b": "y"}', form="jsonl", field="b", prefix_field="a") == [Item(1, "y", "x")]
+    assert read('{"a": "x", "b": "y"}', form="jsonl", field="b", prefix_field="a") == [Item(1, "y", "x", {"a": "x"})]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from tokenizers import decoders, models, pre_tokenizers
 
 from lmbench.corpus.huggingface import HuggingFaceTokenizer, Special
 from lmbench.corpus.tokenizers import tokenizer_from_dict, train_tokenizer
-from lmbench.corpus.words import word_openings, word_starts, written_words
+from lmbench.corpus.words import word_openings, word_starts, word_types, written_words
 from lmbench.errors import ModelError, UsageError
 
 WORDS = {"the": 0, "cat": 1, "<eos>": 2, "sat": 3, "<begin>": 4, "<unk>": 5}
@@ -105,7 +105,7 @@ def test_spaces_are_shown_and_open_words(folder: Path) -> None:
     assert tokenizer.tokens([2, 3, 4]) == [" un", "able", "猫"]
     assert word_openings(tokenizer)[:6].tolist() == [True, True, True, False, True, True]
     ids, ends = np.array([2, 3, 5, 4, 0]), np.array([5])
-    starts = word_starts(ids, ends, word_openings(tokenizer))
+    starts = word_starts(ids, ends, word_types(tokenizer))
     assert written_words(tokenizer, ["unable cat猫"], ids, ends, starts) == ["unable", "cat", "猫", "</s>"]
 
 

@@ -101,7 +101,8 @@ def test_surprisals_are_those_of_the_scorer(name, prefix):
     kept = np.concatenate([np.arange(n) >= before for n in whole.events])
     np.testing.assert_allclose(found.nats, whole.token_nats[kept], atol=2e-5)
     assert found.ends.tolist() == np.cumsum(whole.events - before).tolist()
-    np.testing.assert_allclose(found.asked.sums(whole.token_nats), np.add.reduceat(found.nats, [0, *found.ends[:-1]]))
+    sums = found.asked.sums(whole.token_nats[found.asked.places])
+    np.testing.assert_allclose(sums, np.add.reduceat(found.nats, [0, *found.ends[:-1]]), atol=1e-3)
 
 
 @pytest.mark.parametrize("name", LEFT)
@@ -172,8 +173,7 @@ def test_words_are_gathered_as_they_are_written(kind, text, words):
 def test_each_chinese_character_is_a_word(kind):
     tokenizer = train_tokenizer(kind, ["那只猫在看鱼。", "我用 GPT 写字。"])
     found = inspect(uniform(tokenizer), ["猫用 GPT 写鱼。"])
-    spaced = [word for word in found.words.written if word.strip()]  # to the word tokenizer a space is a token, too
-    assert spaced == ["猫", "用", "GPT", "写", "鱼", "。", "</s>"]
+    assert found.words.written == ["猫", "用", "GPT", "写", "鱼", "。", "</s>"]
 
 
 def uniform(tokenizer) -> Uniform:
