@@ -147,7 +147,7 @@ def row(
 
 def to_markdown(rows: Sequence[Mapping[str, Any]], budget: str) -> str:
     """The rows, a table for each kind of lists."""
-    parts = [f"Word and character error rates, percent; each network was trained for {budget}."]
+    parts = [f"Word and character error rates, percent. A network is trained for {budget}."]
     for lists in dict.fromkeys(row["lists"] for row in rows):
         of = [row for row in rows if row["lists"] == lists]
         first = of[0]
