@@ -9,7 +9,7 @@ its next-token distribution sums to one. Nothing outside ``scoring/scorer.py`` b
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
@@ -82,6 +82,27 @@ class Distributions(Protocol):
     def distributions(self, batch: Batch) -> Iterator[np.ndarray]:
         """float (N, V), nats, a block after the other: the distribution before each target, in the order of
         ``np.nonzero(batch.targets)``. Blocks may be of any size that memory holds well."""
+
+
+class Reading(Protocol):
+    """Prefixes that are being written on. ``log_probs``: float (B, V), nats, what ``next_log_probs`` gives of them."""
+
+    log_probs: np.ndarray
+
+    def append(self, ids: np.ndarray) -> None:
+        """Go on by one token in each row, int64 (B,)."""
+
+    def keep(self, rows: np.ndarray) -> None:
+        """Go on with these rows only, int64 (N,), in this order; one that is named twice becomes two."""
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A model that keeps what it made of a prefix, so that a text is not read anew for each token that is written:
+    optional, for speed. Whoever wants it of any model asks ``reading.open_reading``."""
+
+    def reading(self, prefixes: Sequence[np.ndarray]) -> Reading:
+        """Of ``prefixes``, int (T,) each and all of one length, which open with the boundary."""
 
 
 @runtime_checkable

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
+from torch.nn import functional as F
 
 from lmbench.errors import UsageError
 from lmbench.models.transformer import Transformer, TransformerConfig, TransformerNetwork
@@ -35,6 +36,17 @@ class GPTNetwork(TransformerNetwork):
 
     def forward(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         return self.transform(self.embedding(ids)), None
+
+    def go_on(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """State: keys and values of every block, so that a token is read once."""
+        seen = 0 if state is None else state[0].shape[3]
+        x, after = self.embedding(ids), []
+        x = F.rms_norm(x, x.shape[2:])
+        cosine, sine = (angles[seen : seen + ids.shape[1]] for angles in (self.cosine, self.sine))
+        for block, before in zip(self.blocks, state or [None] * len(self.blocks), strict=True):
+            x, known = block.go_on(x, cosine, sine, before)  # type: ignore[operator]
+            after.append(known)
+        return self.norm(x), tuple(after)
 
 
 class GPT(Transformer):

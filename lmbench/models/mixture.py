@@ -14,10 +14,11 @@ import numpy as np
 from lmbench.corpus.batches import Batch, Tokens
 from lmbench.corpus.tokenizers import Tokenizer
 from lmbench.errors import ModelError, UsageError
-from lmbench.models.base import Confident, LanguageModel, read_model, write_model
+from lmbench.models.base import Confident, LanguageModel, Reading, read_model, write_model
 from lmbench.models.composed import Composed, load_parts, total
 from lmbench.models.distributions import at_once, distributions, in_blocks
 from lmbench.models.interpolation import fit_weights
+from lmbench.models.reading import Rereading, open_reading
 from lmbench.training.budget import Budget, FitReport, Progress, Silent
 from lmbench.training.checkpoints import Checkpoints
 
@@ -158,6 +159,10 @@ class Mixture(Composed):
             yield self._mix(blocks, rows[first : first + len(blocks[0]), None])
             first += len(blocks[0])
 
+    def reading(self, prefixes: Sequence[np.ndarray]) -> Reading:
+        """See ``base.Resumable``. Where the weights depend on what the parts know, it is read anew."""
+        return Rereading(self, prefixes) if len(self.keys) else _JointReading(self, prefixes)
+
     def _mix(self, log_probs: Iterable[np.ndarray], rows: np.ndarray) -> np.ndarray:
         """ln sum w_i p_i, without leaving the logarithms. ``rows``: int, which row of the weights, broadcast."""
         with np.errstate(divide="ignore"):  # a part without weight
@@ -203,6 +208,30 @@ class Mixture(Composed):
             raise ModelError(f"The mixture in {directory} is damaged ({error}). Make it again.") from None
         model.tokenizer = tokenizer
         return model
+
+
+class _JointReading(Reading):
+    """Readings of all parts of a mixture, each with one weight."""
+
+    log_probs: np.ndarray
+
+    def __init__(self, mixture: Mixture, prefixes: Sequence[np.ndarray]) -> None:
+        self.mixture, self.readings = mixture, [open_reading(part, prefixes) for part in mixture.parts]
+        self._join()
+
+    def append(self, ids: np.ndarray) -> None:
+        for reading in self.readings:
+            reading.append(ids)
+        self._join()
+
+    def keep(self, rows: np.ndarray) -> None:
+        for reading in self.readings:
+            reading.keep(rows)
+        self.log_probs = self.log_probs[rows]
+
+    def _join(self) -> None:
+        parts = [reading.log_probs for reading in self.readings]
+        self.log_probs = self.mixture._mix(parts, np.zeros((len(parts[0]), 1), np.int64))
 
 
 def _shared_tokenizer(parts: Sequence[LanguageModel]) -> Tokenizer:

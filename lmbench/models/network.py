@@ -94,6 +94,11 @@ class Network(nn.Module, ABC):
     def forward(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """int64 (B, T) -> float (B, T, E), E the width of the softmax, and the state after them."""
 
+    def go_on(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """``forward`` without a gradient, with a state from which it goes on: a tensor or a tuple of them, a row of
+        each for each row of ``ids``."""
+        return self(ids, state)
+
     def through(self, block: nn.Module, *inputs: Any) -> Any:
         """``block(*inputs)``; with ``checkpointing`` only ``inputs`` are kept until the backward pass, which computes
         all else again (Chen et al. 2016), with the same dropout and thus the same gradients."""
@@ -150,3 +155,8 @@ def detached(state: Any) -> Any:
     if isinstance(state, tuple):
         return tuple(part.detach() for part in state)
     return None if state is None else state.detach()
+
+
+def overlap_of(window: int) -> tuple[int, int]:
+    """Tokens that one window shares with the next, and how far it moves on."""
+    return window // 2, window - window // 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,9 +16,10 @@ from torch import Tensor
 
 from lmbench.corpus.batches import Batch, Tokens
 from lmbench.errors import DivergenceError, ModelError, UsageError
-from lmbench.models.base import Trainable, read_model, write_model
+from lmbench.models.base import Reading, Trainable, read_model, write_model
 from lmbench.models.distributions import at_once, in_order
-from lmbench.models.network import Network
+from lmbench.models.network import Network, overlap_of
+from lmbench.models.resumption import NetworkReading, first_in_window
 from lmbench.models.sizing import affordable_width, expected_passes
 from lmbench.models.softmax import AdaptiveEmbedding
 from lmbench.training import loop
@@ -287,8 +288,7 @@ class NeuralModel(Trainable):
         if network.window is not None and network.stateful:
             rows = [row[-network.window :] for row in rows]
         elif network.window is not None:  # the window in which log_probs would predict the next token
-            overlap, stride = overlap_of(network.window)
-            rows = [row[max(0, (len(row) - 1 - overlap) // stride) * stride :] for row in rows]
+            rows = [row[first_in_window(network, len(row)) :] for row in rows]
         batch = Batch.of_prefixes(rows)
         hidden, state, size = [], None, batch.ids.shape[1]
         ids = torch.from_numpy(batch.ids).to(self.device)
@@ -297,6 +297,10 @@ class NeuralModel(Trainable):
             hidden.append(part)
         last = torch.cat(hidden, 1)[torch.arange(len(ids)), torch.from_numpy(batch.last())]
         return network.log_softmax(last).cpu().numpy()
+
+    def reading(self, prefixes: Sequence[np.ndarray]) -> Reading:
+        """See ``base.Resumable``."""
+        return NetworkReading(self._fitted(), prefixes, self.chunk)
 
     @torch.inference_mode()
     def distributions(self, batch: Batch) -> Iterator[np.ndarray]:
@@ -336,11 +340,6 @@ class NeuralModel(Trainable):
             ) from None
         model._place(network)
         return model
-
-
-def overlap_of(window: int) -> tuple[int, int]:
-    """Tokens that one window shares with the next, and how far it moves on."""
-    return window // 2, window - window // 2
 
 
 def _flat(hidden: Tensor, rows: Tensor, starts: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -21,7 +21,7 @@ from lmbench.models.base import Context, Trainable, read_model, write_model
 from lmbench.models.checkpoint import LONGEST, WEIGHTS, Network, check_files, is_masked
 from lmbench.models.distributions import at_once
 from lmbench.models.masking import in_parts, masked_copies
-from lmbench.models.neural import overlap_of
+from lmbench.models.network import overlap_of
 from lmbench.training.budget import Budget, FitReport, Progress, Silent
 from lmbench.training.checkpoints import Checkpoints, atomic
 from lmbench.training.devices import resolve_device, reuse_memory

@@ -69,16 +69,36 @@ class Block(nn.Module):
     ) -> Tensor:
         """(B, T, width) -> the same. ``visible``: bool (B, T, T), which key each query may see; None for all.
         ``asked``: int64 (B,), the one place of each row that goes on: then (B, 1, width)."""
-        batch, length, width = x.shape
-        joined = self.query_key_value(self.norm_attend(x)).view(batch, length, 3, self.heads, width // self.heads)
-        turned = rotate(joined[:, :, :2].permute(2, 0, 3, 1, 4), cosine, sine)
-        query, key, value = *turned, joined[:, :, 2].transpose(1, 2)  # (B, heads, T, width / heads) each
+        query, key, value = self._query_key_value(x, cosine, sine)
         if asked is not None:
-            place = torch.arange(batch, device=x.device), asked
+            place = torch.arange(len(x), device=x.device), asked
             x, query = x[place][:, None], query.transpose(1, 2)[place][:, :, None]
         seen = _attend(query, key, value, self.causal, visible, self.span)
+        return self._after(x, seen, cosine.dtype)
+
+    def go_on(self, x: Tensor, cosine: Tensor, sine: Tensor, before: Tensor | None) -> tuple[Tensor, Tensor]:
+        """(B, T, width) and, of the S tokens before, keys and values (B, 2, heads, S, width / heads) -> the same, of
+        all S + T. To the left only, without a gradient."""
+        query, key, value = self._query_key_value(x, cosine, sine)
+        known = torch.stack((key, value), 1)
+        known = known if before is None else torch.cat((before, known), 3)
+        places = torch.arange(known.shape[3], device=x.device)
+        distance = places[-x.shape[1] :, None] - places  # (T, S + T)
+        visible = (distance >= 0) & (distance < (self.span or len(places)))
+        seen = F.scaled_dot_product_attention(query, known[:, 0], known[:, 1], attn_mask=visible)
+        return self._after(x, seen, cosine.dtype), known
+
+    def _query_key_value(self, x: Tensor, cosine: Tensor, sine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of each token and head, the first two turned by its position: (B, heads, T, width / heads) each."""
+        batch, length, width = x.shape
+        joined = self.query_key_value(self.norm_attend(x)).view(batch, length, 3, self.heads, width // self.heads)
+        query, key = rotate(joined[:, :, :2].permute(2, 0, 3, 1, 4), cosine, sine)
+        return query, key, joined[:, :, 2].transpose(1, 2)
+
+    def _after(self, x: Tensor, seen: Tensor, precision: torch.dtype) -> Tensor:
+        """(B, T, width), and what was attended to, (B, heads, T, width / heads) -> (B, T, width)."""
         x = x + self.drop(self.mix(seen.transpose(1, 2).reshape(x.shape)))
-        return x + self.drop(self._feed(self.norm_feed(x).to(cosine.dtype)))
+        return x + self.drop(self._feed(self.norm_feed(x).to(precision)))
 
     def _feed(self, y: Tensor) -> Tensor:
         if self.gated:

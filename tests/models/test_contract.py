@@ -9,6 +9,7 @@ from lmbench.corpus.batches import Batch
 from lmbench.corpus.text import Corpus, Split
 from lmbench.errors import ModelError
 from lmbench.models.base import LanguageModel, Trainable
+from lmbench.models.reading import open_reading
 from lmbench.models.registry import MODELS, create, family, load
 from lmbench.scoring.metrics import perplexity, pseudo_perplexity
 from lmbench.scoring.scorer import score
@@ -197,6 +198,20 @@ def test_beyond_its_window_gpt_still_agrees_with_itself(corpus, window):
     following = model.next_log_probs(Batch.of_prefixes([row[:length] for length in range(1, len(row))]))
     np.testing.assert_allclose(values, following[np.arange(len(row) - 1), row[1:]], atol=1e-5)
     np.testing.assert_allclose(model.log_probs(Batch.of([row[:9], row]))[1, 1:], values, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", LEFT)
+def test_a_reading_goes_on_to_the_same_numbers(models, name):
+    model, random = models[name], np.random.default_rng(5)
+    rows = np.concatenate((np.zeros((3, 1), np.int64), random.integers(0, len(WORDS), (3, 24))), 1)  # past the windows
+    reading = open_reading(model, list(rows[:, :2]))
+    for length in range(2, rows.shape[1]):
+        if length == 4:
+            rows = rows[[2, 0, 2, 1]]
+            reading.keep(np.array([2, 0, 2, 1]))
+        expected = model.next_log_probs(Batch.of_prefixes(list(rows[:, :length])))
+        np.testing.assert_allclose(reading.log_probs, expected, atol=1e-5)
+        reading.append(rows[:, length])
 
 
 def test_a_uniform_model_has_perplexity_exactly_v(models, corpus):
