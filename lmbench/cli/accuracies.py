@@ -13,45 +13,52 @@ if TYPE_CHECKING:
     from lmbench.tasks.ranking import Accuracy, Ranking
 
 CAPTION = "Accuracy in %: how often the right candidate is the most plausible, a tie counting in part; 95 % intervals. "
+LETTERS = "Over all sets, models that share a letter do not differ (McNemar's test, Holm's correction, 5 %). "
 
 
-def print_accuracies(rankings: Mapping[str, Ranking], form: str, remarks: Sequence[str], spelling: str) -> None:
+def print_accuracies(
+    rankings: Mapping[str, Ranking], form: str, remarks: Sequence[str], signatures: Mapping[str, str]
+) -> None:
     """Print the accuracies of all models (name -> ranking), by paradigm and phenomenon, and by every normalisation.
 
     ``form``: csv, a row for each model, normalisation and line of the table; md; or ``table`` for the screen, both with
-    ``remarks``, sentences that a reader must know. ``spelling``: the name of that of the candidates.
+    ``remarks``, sentences that a reader must know. ``signatures``: of each model.
     """
     if form == "csv":
-        print_rows([row for name in rankings for row in _plain_rows(name, rankings[name], spelling)], form)
+        print_rows([row for name in rankings for row in _plain_rows(name, rankings[name], signatures[name])], form)
         return
     form, paragraph = ("md", "\n") if form == "md" else ("auto", "")
     right = {"unknown %", *rankings}
     print_rows(list(_side_by_side(rankings)), form, right=right)
-    click.echo(paragraph + CAPTION + " ".join(remarks) + "\n")
+    click.echo(paragraph + CAPTION + (LETTERS if len(rankings) > 1 else "") + " ".join(remarks) + "\n")
     print_rows(list(_normalisations(rankings)), form, right=right)
     click.echo(
         paragraph + "The same log probabilities, normalised otherwise; * decides above, and was not chosen here."
     )
+    several = len(set(signatures.values())) > 1
+    for name, signature in signatures.items() if several else [("all models", next(iter(signatures.values())))]:
+        click.echo(f"{paragraph}{name}  {signature}")
 
 
-def _plain_rows(model: str, ranking: Ranking, spelling: str) -> Iterator[dict[str, Any]]:
+def _plain_rows(model: str, ranking: Ranking, signature: str) -> Iterator[dict[str, Any]]:
     from lmbench.tasks.paradigms import accuracy_rows
 
     for by in ranking.orders:
         for row in accuracy_rows(ranking.ordered_by(by)):
             found = row.accuracy
             yield {
-                "model": model, "by": by, "decides": int(by == ranking.by), "spelling": spelling,
+                "model": model, "by": by, "decides": int(by == ranking.by),
                 "level": row.level, "field": row.field, "phenomenon": row.phenomenon, "paradigm": row.paradigm,
                 "paradigms": row.paradigms, "sets": found and found.sets, "accuracy": row.share,
                 "low": found and found.interval.low, "high": found and found.interval.high,
                 "tied": found and found.tied, "unknown": found and found.unknown,
+                "signature": signature.replace(f"|by:{ranking.by}|", f"|by:{by}|"),
             }  # fmt: skip
 
 
 def _side_by_side(rankings: Mapping[str, Ranking]) -> Iterator[dict[str, Any]]:
     """Rows of the table: a paradigm, a phenomenon or all, and the accuracy of each model."""
-    from lmbench.tasks.paradigms import accuracy_rows
+    from lmbench.tasks.paradigms import accuracy_rows, letters
 
     columns = {name: {row[:4]: row for row in accuracy_rows(ranking)} for name, ranking in rankings.items()}
     for key in dict.fromkeys(key for rows in columns.values() for key in rows):
@@ -68,6 +75,9 @@ def _side_by_side(rankings: Mapping[str, Ranking]) -> Iterator[dict[str, Any]]:
             "unknown %": _same(row and _share(row.accuracy, "unknown") for row in found.values()),
             **{name: row and _percent(row.share, row.accuracy) for name, row in found.items()},
         }
+    if len(rankings) > 1:
+        shared = dict(zip(rankings, letters(list(rankings.values())), strict=True))
+        yield {"phenomenon": "all sets: letters", "paradigm": None, "sets": None, "unknown %": None, **shared}
     for attribute, told_of in {"tied": "tied sets", "unknown": "sets with unknown words"}.items():
         shares = {name: _share(ranking.overall, attribute) for name, ranking in rankings.items()}
         yield {"phenomenon": f"{told_of}, %", "paradigm": None, "sets": None, "unknown %": None, **shares}

@@ -14,6 +14,7 @@ from lmbench.errors import UsageError
 
 if TYPE_CHECKING:
     from lmbench.corpus.text import Line
+    from lmbench.models.base import LanguageModel
     from lmbench.tasks.ranking import Accuracy, CandidateSet, Order, Ranking
 
 FORMATS = ("table", "tsv", "jsonl", "md", "csv")
@@ -88,7 +89,7 @@ def rank(
     from lmbench.corpus.spelling import spelling
     from lmbench.models import registry
     from lmbench.tasks.candidates import respelled
-    from lmbench.tasks.ranking import rank as put_in_order
+    from lmbench.tasks.paradigms import signature
 
     folders, name = _models_and_candidates(arguments)
     paths, (respell, told) = find_models(folders), spelling(spelled)
@@ -96,36 +97,53 @@ def rank(
     development = respelled(_development(by, choose_on, sets), respell)
     frequencies = load_one(unigram) if unigram else None
     summary = form in SUMMARIES or (form == "table" and Path(name).is_dir())
-    remarks = [] if spelled == "given" and not summary else [f"Candidates {told}."]
+    if summary and all(s.answer is None for s in sets):
+        raise UsageError(f"{name} has no answers, so there are no accuracies. Put the sets in order by --format tsv.")
+    remarks = [f"What decides: {by}."] if summary and by != "auto" else []
+    remarks += [f"Candidates {told}."] if summary or spelled != "given" else []
     rankings: dict[str, Ranking] = {}
+    signatures: dict[str, str] = {}
     if form == "tsv":
         click.echo("\t".join(COLUMNS))
     for model_name, path in paths.items():
         model, began = registry.load(path), time.perf_counter()
-        ranking = put_in_order(model, sets, by="total" if by == "auto" else by, line=line, unigram=frequencies)
-        if by == "auto":
-            choice = put_in_order(model, development, line=line, unigram=frequencies)
-            ranking = ranking.ordered_by(choice.best_order())
-            remarks.append(_chosen(model_name, choice, ranking.by, str(choose_on)))
-        if model.reads == "both":
-            remarks.append(f"{model_name} reads both sides: its scores are pseudo-log-likelihoods.")
-        rankings[model_name] = ranking
+        ranking, remark = _ranked(model, model_name, sets, by, line, frequencies, development, choose_on)
+        remarks += remark
+        rankings[model_name], signatures[model_name] = ranking, signature(ranking, model.tokenizer, spelled, line)
         if summary:
             note(f"{model_name}: {len(ranking.log_probs):,} candidates in {time.perf_counter() - began:.1f} s")
         else:
             _print_sets(model_name, ranking, form)
-    if not summary:
-        found = [f"{model}: {_accuracy(r.overall)}" for model, r in rankings.items() if r.overall]
-        for text in (*remarks, *found):
-            click.echo(text, err=form != "table")
+    if summary:
+        if form == "csv":
+            note(" ".join(remarks))
+        print_accuracies(rankings, form, remarks, signatures)
         return
-    if not all(ranking.overall for ranking in rankings.values()):
-        raise UsageError(f"{name} has no answers, so there are no accuracies. Put the sets in order by --format tsv.")
+    found = [f"{model}: {_accuracy(r.overall)}" for model, r in rankings.items() if r.overall]
+    for text in (*remarks, *found):
+        click.echo(text, err=form != "table")
+
+
+def _ranked(
+    model: LanguageModel,
+    name: str,
+    sets: Sequence[CandidateSet],
+    by: Order | Literal["auto"],
+    line: Line,
+    frequencies: LanguageModel | None,
+    development: Sequence[CandidateSet],
+    choose_on: str | None,
+) -> tuple[Ranking, list[str]]:
+    """The sets in order, and what a reader must know of it."""
+    from lmbench.tasks.ranking import rank as put_in_order
+
+    remarks = [f"{name} reads both sides: its scores are pseudo-log-likelihoods."] if model.reads == "both" else []
     if by != "auto":
-        remarks.insert(0, f"What decides: {by}.")
-    if form == "csv":
-        note(" ".join(remarks))
-    print_accuracies(rankings, form, remarks, spelled)
+        return put_in_order(model, sets, by=by, line=line, unigram=frequencies), remarks
+    choice = put_in_order(model, development, line=line, unigram=frequencies)
+    order = choice.best_order()
+    remarks.append(_chosen(name, choice, order, str(choose_on)))
+    return put_in_order(model, sets, by=order, line=line, unigram=frequencies), remarks
 
 
 def _models_and_candidates(arguments: Sequence[str]) -> tuple[list[str], str]:

@@ -129,6 +129,12 @@ class Ranking:
         return self.overall.mean_reciprocal_rank if self.overall else None
 
     @cached_property
+    def credits(self) -> np.ndarray:
+        """float64 (A,), of each set with an answer: 1 where it leads, a part of 1 where it ties for that, else 0."""
+        better, ties = (part[self._answered] for part in self._better_and_tied)
+        return np.where(better == 0, 1 / (ties + 1), 0.0)
+
+    @cached_property
     def overall(self) -> Accuracy | None:
         """All sets with an answer together; None where there is none."""
         return self._accuracy(np.arange(len(self)))

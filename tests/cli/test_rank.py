@@ -43,7 +43,10 @@ def test_a_folder_gives_a_table_of_accuracies(call: Call, kept: Path, paradigms:
     assert any(row[:4] == ["all:", "mean", "of", "paradigms"] for row in rows)
     macro = next(row for row in rows if row[:2] == ["all:", "mean"])
     assert macro[-1] == "50.0"  # a uniform model is right half the time
-    assert [row[0] for row in rows[-5:-1]] == ["total", "token", "character", "slor"]
+    assert [row[0] for row in rows[-6:-2]] == ["total", "token", "character", "slor"]
+    assert "all models  rank|sets:8@" in lines[-1]
+    assert ["all", "sets:", "letters", "a", "b"] in rows  # all 8 against half of each: p = 2^-7
+    assert "share a letter" in result.stdout
     assert "bigram: 16 candidates in" in result.stderr
 
 
@@ -92,7 +95,8 @@ def test_the_spelling_is_asked_for_and_told(call: Call, kept: Path) -> None:
     assert "Candidates as given." in given.stderr
     spelled = call("rank", kept, "--format", "csv", "--spelling", "ptb", input=text)
     micro = [row for row in table(spelled.stdout) if row["level"] == "micro"]
-    assert [(row["unknown"], row["spelling"]) for row in micro] == [("0", "ptb")] * 4
+    assert [row["unknown"] for row in micro] == ["0"] * 4
+    assert all("|spelling:ptb|" in row["signature"] and f"|by:{row['by']}|" in row["signature"] for row in micro)
     assert "in the spelling of the Penn Treebank" in spelled.stderr
     assert "the cat sleeps" in call("rank", kept, "--spelling", "ptb", input=text).stdout
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from lmbench.corpus.spelling import penn_treebank
+from lmbench.corpus.tokenizers import WordConfig, WordTokenizer
 from lmbench.errors import UsageError
 from lmbench.tasks.candidates import CandidateSet, read_candidates, respelled
-from lmbench.tasks.paradigms import accuracy_rows
+from lmbench.tasks.paradigms import accuracy_rows, letters, signature
 from lmbench.tasks.ranking import Ranking
 
 
@@ -50,6 +51,30 @@ def test_without_paradigms_or_answers() -> None:
     assert [row.level for row in accuracy_rows(made([("a", "", True), ("", "", True)]))] == ["phenomenon", "micro"]
     nothing = Ranking((CandidateSet(("x", "y")),), np.array([-1.0, -2.0]), np.ones(2, int))
     assert accuracy_rows(nothing) == []
+
+
+def test_letters_of_models_that_differ() -> None:
+    # of 20 sets all are right, all but one, none: McNemar's p is 1, of either and the last 2^-19, 2^-18
+    sets = [("", "", True)] * 20
+    models = [
+        made([("", "", right) for right in rights]) for rights in ([True] * 20, [True] * 19 + [False], [False] * 20)
+    ]
+    assert letters(models) == ["a", "a", "b"]
+    assert letters(models[::-1]) == ["b", "a", "a"]
+    assert letters([made(sets)]) == ["a"]
+
+
+def test_a_signature_changes_with_what_was_asked() -> None:
+    tokenizer = WordTokenizer.train(["x y"], WordConfig(min_count=1))
+    ranking = made([("b", "b2", True), ("b", "b1", False)], unknown=[0, 1])
+    written = signature(ranking, tokenizer, "ptb")
+    assert written.startswith("rank|sets:2@")
+    # V: </s>, <unk>, x, y; 1 of 4 tokens is unknown
+    assert "|by:total|spelling:ptb|line:sentence|unit:word|vocab:4@" in written
+    assert "|unk:25.0%|v:" in written
+    other = made([("b", "b2", True)])
+    assert signature(other, tokenizer).split("|")[1] != written.split("|")[1]
+    assert "|by:token|" in signature(ranking.ordered_by("token"), tokenizer)
 
 
 def pair(good: str, bad: str, **about: str) -> str:
