@@ -20,7 +20,7 @@ def with_scores(result: Result, test: Scores, valid: Scores, seconds: float, sou
     of the corpus' own source, where it has one."""
     summary = metrics.summary(test)
     interval = bootstrap_perplexity(test.nats, test.events) if test.normalized else None
-    signature = {**dataclasses.asdict(test.signature)}
+    signature = replace(test.signature, train=result.train_tokens)
     result = replace(
         result,
         perplexity=summary["perplexity"],
@@ -30,7 +30,7 @@ def with_scores(result: Result, test: Scores, valid: Scores, seconds: float, sou
         events=summary["events"],
         unknown_rate=summary["unknown_rate"],
         score_tokens_per_second=summary["events"] / seconds if seconds else None,
-        signature=str(test.signature),
+        signature=str(signature),
         nats_per_event=summary["nats_per_event"],
         adaptive_perplexity=summary["adaptive_perplexity"],
         pseudo_perplexity=summary["pseudo_perplexity"],
@@ -39,7 +39,7 @@ def with_scores(result: Result, test: Scores, valid: Scores, seconds: float, sou
         comparison=hashlib.sha256(repr(test.signature.comparable).encode()).hexdigest()[:8],
         details={
             **result.details,
-            "signature": signature,
+            "signature": dataclasses.asdict(signature),
             "test": {**summary, "perplexity_without_unknowns": metrics.perplexity_without_unknowns(test)},
             "valid": metrics.summary(valid),
         },

@@ -14,7 +14,10 @@ from typing import Any
 from lmbench import __version__, specification
 from lmbench.benchmark.recipe import Recipe
 from lmbench.benchmark.results import Key, Result, RunFolder
+from lmbench.benchmark.sizes import at_each_size, in_tokens
+from lmbench.corpus.batches import Tokens
 from lmbench.corpus.loading import load_corpus
+from lmbench.corpus.subsets import subset
 from lmbench.corpus.text import Corpus, TokenizedCorpus
 from lmbench.corpus.tokenizers import Tokenizer
 from lmbench.errors import CorpusError, ModelError, ResultsError, UsageError
@@ -31,17 +34,19 @@ LONGEST_NAME = 120
 class Job:
     """One model with one seed, None where it draws no random numbers. ``folder``: under models/ and scores/.
 
-    ``name``: what tables call it, ``spec`` itself unless the recipe gave it a name.
+    ``name``: what tables call it, ``spec`` itself unless the recipe gave it a name. ``train_tokens``: how much of the
+    training split it is trained on, None for all of it in a run that does not compare sizes.
     """
 
     name: str
     spec: str
     seed: int | None
     folder: str
+    train_tokens: int | None = None
 
     @property
     def key(self) -> Key:
-        return (self.name, self.seed)
+        return (self.name, self.seed, self.train_tokens)
 
     def create(self, device: str) -> Trainable:
         """The model, not yet fitted. Raises UsageError for settings that cannot be."""
@@ -68,6 +73,11 @@ class Plan:
     origin: str
     source: LanguageModel | None = None
     notes: tuple[str, ...] = ()
+
+    def train(self, job: Job) -> Tokens:
+        """What ``job`` is trained on: the training split, or as much of it as its size says."""
+        whole = self.data.train
+        return whole if job.train_tokens is None else subset(whole, job.train_tokens, self.recipe.seed)
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -120,6 +130,8 @@ def make_plan(recipe: Recipe, corpus: Corpus | None, check: Callable[[Recipe], N
     sets, order, origin = _candidates(recipe, corpus, given)
     data = corpus.tokenize(recipe.tokenizer)
     _check_candidates(given or (), data.tokenizer, recipe)
+    if recipe.train_sizes:
+        jobs = at_each_size(jobs, in_tokens(recipe.train_sizes, data.train.events, corpus.name))
     source, notes = _source(data)
     if source is not None:
         jobs = [Job(SOURCE, SOURCE, None, SOURCE), *jobs]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from lmbench import specification
+from lmbench.benchmark.sizes import Sizes, read_sizes
 from lmbench.corpus.tokenizers import TOKENIZERS
 from lmbench.errors import UsageError, unknown_name
 from lmbench.models import registry
@@ -27,7 +28,7 @@ LEAST_TOKENS = 10_000
 """Smallest generated corpus of a run."""
 SHIPPED = Path(__file__).parents[1] / "recipes"
 """Where the recipes lie that come with lmbench, each a TOML file."""
-MEASURED_ON = ("models", "corpus", "tokenizer", "line", "tokens")
+MEASURED_ON = ("models", "corpus", "tokenizer", "line", "tokens", "train_sizes")
 """Fields without which a published figure is that of something else."""
 
 
@@ -82,7 +83,7 @@ class Recipe:
     seeds: int = 1
     """How often each model that draws random numbers is trained, with seeds seed, seed + 1, ..."""
     seed: int = 1
-    """The first seed; also that of the corrupted sentences."""
+    """The first seed; also that of the corrupted sentences, and of the choice of text for ``train_sizes``."""
     candidates: str | None = None
     """File of candidates to rank; by default those of the corpus, or corrupted held-out sentences."""
     device: str = "auto"
@@ -93,6 +94,9 @@ class Recipe:
     """What a line of the corpus is: ``sentence`` or mere ``text``; by default what the catalog declares."""
     tokens: int | None = None
     """Size of a corpus that is generated; by default the corpus' own choice."""
+    train_sizes: Sizes | None = None
+    """Tokens of the training split that each model is trained on, one model for each size: ``(10_000, "full")``, also
+    a text, ``1e4,100k,full``; by default the whole split."""
     published: Mapping[str, Published] = dataclasses.field(default_factory=dict, hash=False)
     """What was published of a model, by its name in the table: ``figure``, ``unit``, ``split``, ``source``."""
 
@@ -105,6 +109,10 @@ class Recipe:
         self._check_types()
         self._check_models()
         object.__setattr__(self, "published", self._read_published())
+        if self.train_sizes is not None:
+            object.__setattr__(self, "train_sizes", read_sizes(self.train_sizes))
+        if self.train_sizes and self.published:
+            raise UsageError("What was published is of a whole text: leave out either published or train_sizes.")
         name, settings = specification.parse(self.tokenizer or "word")
         if name not in TOKENIZERS:
             raise unknown_name("tokenizer", name, TOKENIZERS)
@@ -166,6 +174,7 @@ class Recipe:
         """The fields that are set, as TOML and JSON values."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         values |= {"models": list(self.models)}
+        values |= {"train_sizes": list(self.train_sizes) if self.train_sizes else None}
         values |= {"published": {name: dataclasses.asdict(figure) for name, figure in self.published.items()} or None}
         return {name: value for name, value in values.items() if value is not None}
 
@@ -207,7 +216,7 @@ class Recipe:
         wanted = {"seeds": int, "seed": int, "tokens": int}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name in ("models", "published") or (value is None and field.default is None):
+            if field.name in ("models", "published", "train_sizes") or (value is None and field.default is None):
                 continue
             kind = wanted.get(field.name, str)
             if not isinstance(value, kind) or isinstance(value, bool):

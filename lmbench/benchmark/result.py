@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 Status = Literal["done", "failed"]
-Key = tuple[str, int | None]
-"""Model and seed: what tells the rows of a run apart."""
+Key = tuple[str, int | None, int | None]
+"""Model, seed and training size: what tells the rows of a run apart."""
 
 
 @dataclass(frozen=True)
@@ -94,18 +94,27 @@ class Result:
     """What a paper states of this model, where the recipe repeats one: by default a test perplexity; details tell."""
     measured: float | None = None
     """What this run came to in the unit and on the split of the published figure."""
+    train_tokens: int | None = None
+    """Tokens of the training split that it was trained on, where the run compares training sizes."""
     details: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
     """What metrics.json holds beyond the table: signature, sums, accuracies by phenomenon."""
 
     @property
     def key(self) -> Key:
         """What tells the rows of a run apart."""
-        return (self.model, self.seed)
+        return (self.model, self.seed, self.train_tokens)
+
+    @property
+    def sized(self) -> str:
+        """The model, with its training size where the run compares these; the same for all its seeds."""
+        return self.model if self.train_tokens is None else f"{self.model} ({self.train_tokens:,} tokens)"
 
     @property
     def label(self) -> str:
-        """The model, with its seed where the run trains it with several: its folder tells."""
-        return f"{self.model} (seed {self.seed})" if self.folder.endswith(f".seed{self.seed}") else self.model
+        """The model, with its seed where the run trains it with several (its folder tells), and its training size."""
+        told = [f"seed {self.seed}"] if self.folder.endswith(f".seed{self.seed}") else []
+        told += [] if self.train_tokens is None else [f"{self.train_tokens:,} tokens"]
+        return f"{self.model} ({', '.join(told)})" if told else self.model
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""

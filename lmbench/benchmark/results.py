@@ -38,7 +38,7 @@ FORMAT = 1
 
 CANDIDATE_COLUMNS = (
     "model", "seed", "set", "phenomenon", "candidate", "answer", "place",
-    "log_prob", "log_prob_per_token", "tokens", "text",
+    "log_prob", "log_prob_per_token", "tokens", "text", "train_tokens",
 )  # fmt: skip
 SCORE_COLUMNS = ("unit", "nats", "events", "unknowns", "words", "characters", "bytes")
 
@@ -225,13 +225,13 @@ class RunFolder(Evidence):
         return SegmentSums(nats, events, unknowns, words, characters, size, *flags)
 
     def write_candidates(self, result: Result, rows: Iterable[Sequence[Any]]) -> None:
-        """Put ``rows`` (``CANDIDATE_COLUMNS`` after model and seed) in place of those of ``result`` before."""
-        mine = [result.model, "" if result.seed is None else str(result.seed)]
+        """Put ``rows`` (``CANDIDATE_COLUMNS`` from set to text) in place of those of ``result`` before."""
+        mine = list(map(_cell, result.key))
         with atomic(self.candidates) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(CANDIDATE_COLUMNS)
-            writer.writerows(row for row in self.read_candidates() if row[:2] != mine)
-            writer.writerows([*mine, *map(_cell, row)] for row in rows)
+            writer.writerows(row for row in self.read_candidates() if [*row[:2], *(row[11:] or [""])] != mine)
+            writer.writerows([*mine[:2], *map(_cell, row), mine[2]] for row in rows)
 
     def read_candidates(self) -> Iterable[list[str]]:
         """The rows of ``candidates.csv`` as text, without the heading; nothing where there is no such file."""

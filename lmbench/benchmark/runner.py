@@ -135,7 +135,7 @@ class _Run:
 
     def _one(self, job: Job) -> Result:
         """Train, score and rank one model. What it reached before it failed is kept."""
-        result = Result(job.name, job.seed, folder=job.folder)
+        result = Result(job.name, job.seed, folder=job.folder, train_tokens=job.train_tokens)
         if published := self.plan.recipe.published.get(job.name):
             result = replace(result, published=published.figure, details={"published": asdict(published)})
         self.journal.begin(result.label)
@@ -171,7 +171,7 @@ class _Run:
         else:
             model, report = self._train(job)
             model.save(directory)
-            spec, text = registry.describe(model), self._text()
+            spec, text = registry.describe(model), self._text(job)
             facts = {"specification": spec, "peak_memory_mib": peak.read(), "text": text, "report": report}
             facts |= {"memory_added_mib": peak.added_mib, "peak_device_memory_mib": peak.device_mib}
             write_json(path, facts)
@@ -209,20 +209,21 @@ class _Run:
             return self.plan.source, {}
         model = job.create(self.plan.recipe.device)
         if isinstance(model, Composed):
-            self._lend(model)
+            self._lend(model, job.train_tokens)
         budget, directory = Budget.parse(self.plan.recipe.budget), self.folder.model(job.folder)
-        report = model.fit(self.plan.data.train, self.plan.data.valid, budget, self.journal, Checkpoints(directory))
+        report = model.fit(self.plan.train(job), self.plan.data.valid, budget, self.journal, Checkpoints(directory))
         self._name_steps(report)
         return model, report.to_dict()
 
-    def _lend(self, composed: Composed) -> None:
-        """Give ``composed`` the parts that this run has trained already, with what that cost."""
+    def _lend(self, composed: Composed, size: int | None) -> None:
+        """Give ``composed`` the parts that this run has trained already on as much text, with what that cost."""
+        jobs = [job for job in self.plan.jobs if job.train_tokens == size]
         for number, part in enumerate(composed.parts):
-            job = next((job for job in self.plan.jobs if self._same(job, part)), None)
+            job = next((job for job in jobs if self._same(job, part)), None)
             result = self.results.get(job.key) if job else None
             if job is None or result is None:
                 if isinstance(part, Composed):
-                    self._lend(part)
+                    self._lend(part, size)
                 continue
             if result.status == "failed":
                 raise ModelError(f"its part {result.label} failed in this run: {result.reason}")
@@ -250,10 +251,10 @@ class _Run:
             if step not in self.journal.steps:
                 self.journal.step(step, detail)
 
-    def _text(self) -> str:
-        """What a model was trained on: checksums of the corpus and of the vocabulary."""
-        data = self.plan.data
-        return f"{data.corpus.sha256}:{data.tokenizer.vocabulary.sha256}"
+    def _text(self, job: Job) -> str:
+        """What a model was trained on: checksums of the corpus and of the vocabulary, and the size, if any."""
+        data, size = self.plan.data, "" if job.train_tokens is None else f":{job.train_tokens}"
+        return f"{data.corpus.sha256}:{data.tokenizer.vocabulary.sha256}{size}"
 
     def _kept(self, job: Job) -> tuple[LanguageModel, dict[str, Any]] | None:
         """A model that was trained to its end before the run was cut off, and its fit.json."""
@@ -263,7 +264,7 @@ class _Run:
         try:
             facts = json.loads(path.read_text(encoding="utf-8"))
             _ = facts["report"], facts["specification"]
-            if facts["text"] != self._text():
+            if facts["text"] != self._text(job):
                 raise ModelError("it was trained on other text")
             return registry.load(path.parent), facts
         except (ModelError, OSError, ValueError, KeyError, TypeError) as error:
@@ -281,7 +282,7 @@ class _Run:
         self.folder.write_scores(result.folder, test, test.tokens.ends)
         self.folder.write_token_nats(result.folder, test.token_nats[:LIMIT])
         valid = score(model, corpus, "valid", context=context)  # type: ignore[arg-type]
-        result = with_scores(result, test, valid, seconds, self.results.get((SOURCE, None)))
+        result = with_scores(result, test, valid, seconds, self.results.get((SOURCE, None, None)))
         self.journal.note(headline(result))
         return result
 

@@ -14,6 +14,7 @@ from lmbench.cli.tables import format_option, print_cells
 
 if TYPE_CHECKING:
     from lmbench.benchmark.results import Result
+    from lmbench.report.tables import Table
 
 
 @click.command()
@@ -39,22 +40,23 @@ def print_run(results: Sequence[Result], folder: Path, form: str) -> None:
     """The table, in groups that may be compared, and under each what its numbers were measured on."""
     from lmbench.benchmark.results import RunFolder
     from lmbench.report.comparison import compared
-    from lmbench.report.tables import groups, notes, tabulate, to_markdown
+    from lmbench.report.tables import groups, notes, size_tables, tabulate, to_markdown
 
     marks = compared(folder)
     if form == "md":
         click.echo(to_markdown(results, marks), nl=False)
         return
+    tables: list[tuple[Table, Sequence[Result]]] = [(table, ()) for table in size_tables(results)]
+    tables += [(tabulate(group, marks), group.results) for group in groups(results)]
     if form == "csv":
         click.echo(RunFolder(folder).table.read_text(encoding="utf-8"), nl=False)
-    for group in groups(results) if form != "csv" else []:
-        table = tabulate(group, marks)
+    for table, rows in tables if form != "csv" else []:
         left = [align == "left" for align in table.align]
         click.echo(f"{table.about}\n")
         drawn = form == "auto" and sys.stdout.isatty()
         print_cells(table.headings, table.cells, left, drawn=drawn, bold=table.best)
         click.echo()
-        for result in group.results:
+        for result in rows:
             click.echo(f"{result.label}: {result.signature}")
     for text in notes(results, marks):
         note(text)

@@ -44,6 +44,11 @@ RESULTS = Path("results")
 @tokens_option
 @line_option
 @click.option(
+    "--train-sizes",
+    metavar="LIST",
+    help="Train each model on so many tokens of the training split: 1e4,100k,1m,full.  [default: full]",
+)
+@click.option(
     "--recipe",
     "recipe_name",
     metavar="NAME|FILE",
@@ -63,6 +68,7 @@ def run(
     lmbench run
     lmbench run --models ngram:order=5,lstm:hidden=256 --corpus my.txt --budget 5m --seeds 3
     lmbench run --out results/mine --resume
+    lmbench run --models ngram,gpt --corpus my.txt --train-sizes 1e4,3e4,1e5,full
     lmbench run --recipe zaremba-small
 
     Exit status 1 tells that some model failed; the table has the others.

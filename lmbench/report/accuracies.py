@@ -20,8 +20,9 @@ from lmbench.report.comparison import CONFIDENCE, RESAMPLES, Comparison, Entry, 
 from lmbench.scoring.comparison import paired_differences
 from lmbench.scoring.significance import holm, mcnemar
 
-Credits = dict[tuple[str, str], tuple[str, np.ndarray]]
-"""(model, seed) as written in candidates.csv -> what it ranked, as a checksum, and its credit for each set, (S,)."""
+Credits = dict[tuple[str, ...], tuple[str, np.ndarray]]
+"""(model, seed, training size) as written in candidates.csv -> what it ranked, as a checksum, and its credit for each
+set, (S,)."""
 
 
 def compare_accuracies(
@@ -37,7 +38,7 @@ def compare_accuracies(
     ranked: list[tuple[Entry, str, list[np.ndarray]]] = []
     missing: dict[Path, list[str]] = {}
     for entry in entries(folders):
-        keys = [(r.model, "" if r.seed is None else str(r.seed)) for r in entry.results]
+        keys = [tuple("" if part is None else str(part) for part in result.key) for result in entry.results]
         known = [found for key in keys if (found := credits[entry.folder.path].get(key)) is not None]
         if len(known) == len(keys) and len({kind for kind, _ in known}) == 1 and len(known[0][1]) > 1:
             ranked.append((entry, known[0][0] + entry.results[0].ranking_by, [values for _, values in known]))
@@ -52,6 +53,7 @@ def compare_accuracies(
         f"{names_of([one[0] for one in groups[0]])}: other candidates, or another order (total, token)."
         for group in groups[1:]
     ]
+    groups = by_key(ranked, lambda one: (one[1], one[0].size))
     pairs = [pair for group in groups if len(group) > 1 for pair in _pairs(group, resamples, confidence, seed)]
     return pairs, reasons
 
@@ -62,10 +64,11 @@ def read_credits(folder: RunFolder) -> Credits:
     1 where the right candidate leads alone, 1 / (m + 1) where it leads with m others, 0 else. Raises ResultsError where
     the file is damaged.
     """
-    ranked: dict[tuple[str, str], list[tuple[int, int, str, float, str]]] = {}
+    ranked: dict[tuple[str, ...], list[tuple[int, int, str, float, str]]] = {}
     try:
-        for model, seed, number, _, candidate, answer, place, *_, text in folder.read_candidates():
-            ranked.setdefault((model, seed), []).append((int(number), int(candidate), answer, float(place), text))
+        for model, seed, number, _, candidate, answer, place, _, _, _, text, *size in folder.read_candidates():
+            key = (model, seed, *(size or [""]))
+            ranked.setdefault(key, []).append((int(number), int(candidate), answer, float(place), text))
     except ValueError as error:
         raise ResultsError(
             f"{folder.candidates} cannot be read: {error}. Restore it, or delete it to compare without the rankings."

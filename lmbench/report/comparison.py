@@ -83,14 +83,20 @@ class Compared:
 
 @dataclass(frozen=True)
 class Entry:
-    """A model of a run: ``name``, unique among all that are compared; its ``results``, one a seed; their labels, and
-    what a line is in its corpus."""
+    """A model of a run: ``name``, unique among all that are compared; its ``results``, one a seed; their labels,
+    what a line is in its corpus, and the ``model`` that it is at several training sizes, its name without one."""
 
     folder: RunFolder
     name: str
     results: tuple[Result, ...]
     labels: tuple[str, ...]
     line: str = ""
+    model: str = ""
+
+    @property
+    def size(self) -> int | None:
+        """Tokens that it was trained on, where the run compares training sizes: models compare at one size only."""
+        return self.results[0].train_tokens
 
 
 def comparisons(folder: RunFolder | str | Path) -> list[Comparison]:
@@ -136,7 +142,7 @@ def compare_runs(
     cautions: list[str] = []
     scored = [entry for entry in entries(folders) if entry.results[0].comparison]
     reasons = _apart(scored)
-    for group in by_key(scored, lambda entry: (entry.results[0].comparison, kind_of_number(entry.results[0]))):
+    for group in by_key(scored, lambda one: (one.results[0].comparison, kind_of_number(one.results[0]), one.size)):
         usable, sums = _usable(group, reasons)
         if len(usable) < 2:
             continue
@@ -154,7 +160,7 @@ def compare_runs(
         marks.update((label, given[number]) for number, entry in enumerate(usable) for label in entry.labels)
         legend.append(_legend(usable, result))
         cautions += _cautions(usable, result)
-    return Compared(tuple(found), marks, tuple(legend), tuple(dict.fromkeys(cautions)), tuple(reasons))
+    return Compared(tuple(found), marks, tuple(dict.fromkeys(legend)), tuple(dict.fromkeys(cautions)), tuple(reasons))
 
 
 def entries(folders: Sequence[RunFolder]) -> list[Entry]:
@@ -166,9 +172,10 @@ def entries(folders: Sequence[RunFolder]) -> list[Entry]:
     for run, folder in zip(runs, folders, strict=True):
         prefix = f"{run}/" if len(folders) > 1 else ""
         line = str((folder.read_facts().get("corpus") or {}).get("line", ""))
-        for group in by_key(folder.read_results(), lambda result: (result.model, result.comparison)):
+        for group in by_key(folder.read_results(), lambda one: (one.model, one.comparison, one.train_tokens)):
             labels = tuple(prefix + result.label for result in group)
-            found.append(Entry(folder, prefix + group[0].model, tuple(group), labels, line))
+            sized, model = prefix + group[0].sized, prefix + group[0].model
+            found.append(Entry(folder, sized, tuple(group), labels, line, model))
     return found
 
 
@@ -273,12 +280,12 @@ def _cautions(usable: Sequence[Entry], result: PairedDifferences) -> list[str]:
             f"The text has few segments, or some much larger than others ({result.effective:.0f} effective ones): "
             "intervals of differences may be too narrow."
         )
-    single = [entry.name for entry in usable if len(entry.results) == 1 and entry.results[0].seed is not None]
+    single = [entry.model for entry in usable if len(entry.results) == 1 and entry.results[0].seed is not None]
     if single:
         told.append(
             f"One training stands for {', '.join(single)}: other seeds would give other numbers (--seeds 3 tells)."
         )
-    several = [entry.name for entry in usable if len(entry.results) > 1]
+    several = [entry.model for entry in usable if len(entry.results) > 1]
     if several:
         told.append(
             f"Compared by their mean over seeds, with the variance between seeds beside that of the text: "

@@ -22,9 +22,10 @@ from lmbench.report import contents, islands
 from lmbench.report.comparison import compared
 from lmbench.report.plots import Plots, draw, token_scores, write_plots
 from lmbench.report.summary import spell, summarize
-from lmbench.report.tables import groups, notes, tabulate, write_tables
+from lmbench.report.tables import groups, notes, size_tables, tabulate, write_tables
 
 PICTURES = (
+    ("sizes", "How much text each needs", ""),
     ("perplexity", "Perplexity", ""),
     ("cost", "Quality against cost", "Dashed: the Pareto front, the models that no other beats in both at once."),
     ("curves", "Learning curves", ""),
@@ -75,7 +76,8 @@ def _contents(folder: RunFolder, facts: dict[str, Any], results: Sequence[Result
     """Every name that the template uses."""
     apart = groups(results)
     ranked = [result for group in apart for result in group.results]
-    labels = [result.label for result in sorted(ranked, key=lambda result: result.kind == "source")]  # models first
+    ranked.sort(key=lambda result: result.kind == "source")  # models first
+    labels = list(dict.fromkeys(result.label for result in ranked))
     language = str((facts.get("corpus") or {}).get("language") or "und")
     heldout = folder.read_heldout()
     reader = islands.reader(folder.read_reader(), labels, heldout.separator if heldout else " ")
@@ -87,7 +89,7 @@ def _contents(folder: RunFolder, facts: dict[str, Any], results: Sequence[Result
         "title": _title(facts, results),
         "kicker": _kicker(facts, environment),
         "summary": summarize(results, p_values),
-        "tables": [tabulate(group, marks) for group in apart],
+        "tables": [*size_tables(results), *(tabulate(group, marks) for group in apart)],
         "notes": notes(results, marks),
         "pictures": PICTURES,
         "plots": {name: plots.get(name, ()) for name, _, _ in PICTURES},

@@ -10,8 +10,10 @@ from pathlib import Path
 from lmbench.benchmark.results import Result, RunFolder
 from lmbench.report import charts
 from lmbench.report.breakdowns import TokenScores, breakdowns, read_token_scores
-from lmbench.report.drawing import Plot, Style, styles
+from lmbench.report.drawing import Plot, Style
 from lmbench.report.profiles import profiles
+from lmbench.report.scaling import at_largest
+from lmbench.report.scaling_plot import sized_styles, train_sizes
 from lmbench.report.tables import groups
 
 Plots = Mapping[str, Sequence[Plot]]
@@ -21,11 +23,14 @@ Plots = Mapping[str, Sequence[Plot]]
 def draw(folder: RunFolder, results: Sequence[Result]) -> Plots:
     """Every plot that the run in ``folder`` has data for; each is drawn when it is first asked for.
 
+    Where the run compares training sizes, a plot over them, and the others of the largest.
+
     Raises ResultsError where a file of the run is damaged.
     """
-    drawn = styles([result.label for result in results])
+    drawn = sized_styles(results)
+    found: dict[str, list[Plot]] = {"sizes": train_sizes(folder, results, drawn), "perplexity": [], "cost": []}
+    results = at_largest(results)
     apart = groups(results)
-    found: dict[str, list[Plot]] = {"perplexity": [], "cost": []}
     for number, group in enumerate(apart, 1):
         suffix = f"_{number}" if len(apart) > 1 else ""
         found["perplexity"] += charts.perplexities(group.results, drawn, suffix)
@@ -71,11 +76,13 @@ def _profiles(folder: RunFolder, drawn: Mapping[str, Style]) -> list[Plot]:
 
 
 def token_scores(folder: RunFolder) -> TokenScores | None:
-    """The nats of each test token under the models that are distributions; None where the run kept none."""
+    """The nats of each test token under the models that are distributions, those of the largest training size; None
+    where the run kept none."""
     scores = read_token_scores(folder)
     if scores is None:
         return None
-    fair = [number for number, result in enumerate(scores.results) if result.pseudo_perplexity is None]
+    shown = {result.label for result in at_largest(scores.results) if result.pseudo_perplexity is None}
+    fair = [number for number, label in enumerate(scores.labels) if label in shown]
     return replace(scores, results=tuple(scores.results[i] for i in fair), nats=scores.nats[fair]) if fair else None
 
 
@@ -85,7 +92,8 @@ def _curves(folder: RunFolder, results: Sequence[Result], drawn: Mapping[str, St
     known = {result.label: result.valid_perplexity or math.inf for result in results}
     levels = {label: perplexity for label, perplexity in known.items() if math.isfinite(perplexity)}
     corpus = folder.read_facts().get("corpus") or {}
-    epoch = ((corpus.get("splits") or {}).get("train") or {}).get("events")
+    epoch = results[0].train_tokens if results else None
+    epoch = epoch or ((corpus.get("splits") or {}).get("train") or {}).get("events")
     found = []
     if ranked := {label: curve for label, curve in curves.items() if label not in both}:
         found += charts.learning_curves(ranked, levels, drawn, epoch=epoch)

@@ -13,6 +13,7 @@ from statistics import fmean
 
 from lmbench.benchmark.results import Result
 from lmbench.report.drawing import figure_number
+from lmbench.report.scaling import at_largest, crossings, curves
 from lmbench.report.tables import Group, failures, groups
 
 SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
@@ -49,9 +50,12 @@ class Contender:
 
 
 def summarize(results: Sequence[Result], p_values: PValues | None = None) -> Summary:
-    """What ``results`` come to. ``p_values``: what is known of the differences between models."""
+    """What ``results`` come to, at the largest training size where there are several. ``p_values``: what is known of
+    the differences between models."""
     if not results:
         return Summary(("No model of this run has finished yet.",), ())
+    met = [str(crossing) for crossing in crossings(curves(results)) if crossing.measured]
+    results = at_largest(results)
     apart = groups(results)
     scored = [group for group in apart if _contenders(group.results, "perplexity")]
     if len(scored) > 1:
@@ -62,7 +66,7 @@ def summarize(results: Sequence[Result], p_values: PValues | None = None) -> Sum
         sentences = _one(adaptive[0], "adaptive_perplexity", p_values or {})
     else:
         return Summary(tuple(_none(results, apart)), ())
-    return Summary(tuple(sentences), tuple(_asides(results, bool(scored))))
+    return Summary(tuple(sentences), (*met, *_asides(results, bool(scored))))
 
 
 def _contenders(results: Sequence[Result], field: str) -> list[Contender]:
@@ -73,8 +77,10 @@ def _contenders(results: Sequence[Result], field: str) -> list[Contender]:
         if value is not None and math.isfinite(value) and result.kind != "source":
             apart.setdefault(result.model, []).append(result)
     found = [
-        Contender(rows[0].label if len(rows) == 1 else model, tuple(rows), fmean(getattr(r, field) for r in rows))
-        for model, rows in apart.items()
+        Contender(
+            rows[0].label if len(rows) == 1 else rows[0].sized, tuple(rows), fmean(getattr(r, field) for r in rows)
+        )
+        for rows in apart.values()
     ]
     return sorted(found, key=lambda contender: contender.value)
 
@@ -143,7 +149,7 @@ def _lead(best: Contender, found: Sequence[Contender], p_values: PValues) -> str
 
 
 def _p_value(one: Contender, other: Contender, p_values: PValues) -> float | None:
-    return p_values.get(frozenset((one.results[0].model, other.results[0].model)))
+    return p_values.get(frozenset((one.results[0].sized, other.results[0].sized)))
 
 
 def _cost(best: Contender, found: Sequence[Contender]) -> str:

@@ -17,6 +17,7 @@ from statistics import fmean, stdev
 from typing import Any, Literal
 
 from lmbench.benchmark.results import COLUMNS, Result, RunFolder, to_csv
+from lmbench.report import scaling
 from lmbench.report.comparison import Compared, compared
 from lmbench.report.events import describe_events, differing_parts
 
@@ -87,13 +88,33 @@ def groups(results: Sequence[Result]) -> list[Group]:
     """The scored results, apart by what they predict; in each the source first, then by rising perplexity.
 
     Results without a perplexity come last: models that adapt to the text, then those that are no distribution. A model
-    that failed before it was scored is in no group; one that failed after keeps its numbers.
+    that failed before it was scored is in no group; one that failed after keeps its numbers. Each training size is a
+    group of its own, with the source in each.
     """
-    apart: dict[str, list[Result]] = {}
+    apart: dict[tuple[str, int | None], list[Result]] = {}
     for result in results:
         if result.comparison:
-            apart.setdefault(result.comparison, []).append(result)
-    return [Group(describe_events(rows[0]), tuple(sorted(rows, key=_standing))) for rows in apart.values()]
+            apart.setdefault((result.comparison, result.train_tokens), []).append(result)
+    sized = {comparison for comparison, size in apart if size is not None}
+    for comparison in sized & {comparison for comparison, size in apart if size is None}:
+        everywhere = apart.pop((comparison, None))
+        for key in [key for key in apart if key[0] == comparison]:
+            apart[key] += everywhere
+    return [Group(_about(rows[0]), tuple(sorted(rows, key=_standing))) for rows in apart.values()]
+
+
+def size_tables(results: Sequence[Result]) -> list[Table]:
+    """The perplexity of each model over training sizes, a column each; none unless the run compares them."""
+    apart: dict[str, list[scaling.Curve]] = {}
+    for curve in scaling.curves(results):
+        apart.setdefault(curve.events, []).append(curve)
+    tables = []
+    for found in apart.values():
+        headings, cells, best = scaling.matrix(found)
+        about = f"Perplexity by tokens of training text. {describe_events(found[0].results[0][0])}"
+        right: list[Align] = ["right"] * (len(headings) - 1)
+        tables.append(Table(about, headings, ("left", *right), cells, best))
+    return tables
 
 
 def failures(results: Sequence[Result]) -> list[Result]:
@@ -104,8 +125,9 @@ def failures(results: Sequence[Result]) -> list[Result]:
 def notes(results: Sequence[Result], marks: Compared = UNCOMPARED) -> list[str]:
     """What a reader of the table must know, one sentence or two each. ``marks``: the letters in it."""
     found = _names(results)
-    if len(apart := groups(results)) > 1:
-        parts = {part: None for group in apart[1:] for part in differing_parts(apart[0].results[0], group.results[0])}
+    apart = list({group.results[0].comparison: group.results[0] for group in groups(results)}.values())
+    if len(apart) > 1:
+        parts = {part: None for other in apart[1:] for part in differing_parts(apart[0], other)}
         found.append(
             "The models stand in several tables because they do not predict the same events: their perplexities must "
             f"not be compared. What differs: {'; '.join(parts)}. Bits per character and byte may be compared."
@@ -146,6 +168,7 @@ def notes(results: Sequence[Result], marks: Compared = UNCOMPARED) -> list[str]:
     if any(result.perplexity is not None and result.bits_per_byte is None for result in results):
         found.append("Bits per character and byte are left out where the tokens do not give the text back.")
     found += _over_seeds(results)
+    found += scaling.notes(results)
     found += _published(results)
     found += [f"{result.label} failed: {result.reason}" for result in failures(results)]
     return found
@@ -170,39 +193,46 @@ def tabulate(group: Group, marks: Compared = UNCOMPARED) -> Table:
 
 def to_markdown(results: Sequence[Result], marks: Compared = UNCOMPARED) -> str:
     """The tables as GitHub Markdown, the best of each column in bold, notes and signatures below."""
-    parts: list[str] = []
+    parts = ["\n".join(_markdown(table)) for table in size_tables(results)]
     for group in groups(results):
-        table = tabulate(group, marks)
-        rows = [
-            [f"**{cell}**" if (i, j) in table.best else cell.replace("|", "\\|") for j, cell in enumerate(row)]
-            for i, row in enumerate(table.cells)
-        ]
-        rules = ["---" if align == "left" else "---:" for align in table.align]
-        lines = ["| " + " | ".join(row) + " |" for row in [list(table.headings), rules, *rows]]
         signatures = [f"- {result.label}: `{result.signature}`" for result in group.results]
-        parts.append("\n".join([f"{table.about}", "", *lines, "", *signatures]))
+        parts.append("\n".join([*_markdown(tabulate(group, marks)), "", *signatures]))
     parts += [f"{note}" for note in notes(results, marks)]
     return "\n\n".join(parts) + "\n"
+
+
+def _markdown(table: Table) -> list[str]:
+    """The lines of one table as GitHub Markdown, headed by what it is about."""
+    rows = [
+        [f"**{cell}**" if (i, j) in table.best else cell.replace("|", "\\|") for j, cell in enumerate(row)]
+        for i, row in enumerate(table.cells)
+    ]
+    rules = ["---" if align == "left" else "---:" for align in table.align]
+    return [table.about, "", *("| " + " | ".join(row) + " |" for row in [list(table.headings), rules, *rows])]
 
 
 def to_latex(results: Sequence[Result], marks: Compared = UNCOMPARED) -> str:
     """The tables as LaTeX for the packages booktabs and graphicx: ``\\input`` it between text."""
     parts = ["% needs \\usepackage{booktabs}; written by lmbench"]
+    parts += ["\n".join(_tabular(table)) for table in size_tables(results)]
     for group in groups(results):
-        table = tabulate(group, marks)
-        rows = [
-            " & ".join(
-                f"\\textbf{{{_latex(cell)}}}" if (i, j) in table.best else _latex(cell) for j, cell in enumerate(row)
-            )
-            for i, row in enumerate(table.cells)
-        ]
-        layout = "".join("l" if align == "left" else "r" for align in table.align)
-        lines = [f"\\begin{{tabular}}{{{layout}}}", "\\toprule", " & ".join(map(_latex, table.headings)) + r" \\"]
-        lines += ["\\midrule", *(row + r" \\" for row in rows), "\\bottomrule", "\\end{tabular}"]
         signatures = [f"% {result.label}: {result.signature}" for result in group.results]
-        parts.append("\n".join([*signatures, f"% {table.about}", *lines]))
+        parts.append("\n".join([*signatures, *_tabular(tabulate(group, marks))]))
     parts += [f"% {note}" for note in notes(results, marks)]
     return "\n\n".join(parts) + "\n"
+
+
+def _tabular(table: Table) -> list[str]:
+    """The lines of one table as LaTeX, headed by what it is about."""
+    rows = [
+        " & ".join(
+            f"\\textbf{{{_latex(cell)}}}" if (i, j) in table.best else _latex(cell) for j, cell in enumerate(row)
+        )
+        for i, row in enumerate(table.cells)
+    ]
+    layout = "".join("l" if align == "left" else "r" for align in table.align)
+    head = [f"\\begin{{tabular}}{{{layout}}}", "\\toprule", " & ".join(map(_latex, table.headings)) + r" \\"]
+    return [f"% {table.about}", *head, "\\midrule", *(row + r" \\" for row in rows), "\\bottomrule", "\\end{tabular}"]
 
 
 def write_tables(path: str | Path) -> list[Path]:
@@ -257,7 +287,8 @@ def _over_seeds(results: Sequence[Result]) -> list[str]:
     apart: dict[tuple[str, str], list[float]] = {}
     for result in results:
         if result.seed is not None and result.perplexity is not None and result.status == "done":
-            apart.setdefault((result.model, result.comparison), []).append(result.perplexity)
+            size = "" if result.train_tokens is None else f" on {result.train_tokens:,} tokens"
+            apart.setdefault((result.model + size, result.comparison), []).append(result.perplexity)
     return [
         f"{model} over {len(values)} seeds: perplexity {fmean(values):,.2f} on average, "
         f"standard deviation {stdev(values):,.2f}, from {min(values):,.2f} to {max(values):,.2f}."
@@ -279,6 +310,12 @@ def _alike(given: Mapping[str, str]) -> str:
     """The unit and split of a published figure in words."""
     unit = "nats per token" if given["unit"] == "nats" else given["unit"]
     return f"{unit} of {given['split'].replace('+', ' and ')}"
+
+
+def _about(result: Result) -> str:
+    """What the rows of a group predict, and what they were trained on where the run compares that."""
+    size = "" if result.train_tokens is None else f"; trained on {result.train_tokens:,} tokens"
+    return describe_events(result) + size
 
 
 def _standing(result: Result) -> tuple[int, float]:

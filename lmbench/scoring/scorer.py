@@ -52,6 +52,8 @@ class Signature:
     version: str
     adapts: bool = False
     reads: Literal["left", "both"] = "left"
+    train: int | None = None
+    """Tokens of the training split that the model was trained on, where a run compares training sizes."""
 
     @property
     def comparable(self) -> tuple[Any, ...]:
@@ -62,7 +64,9 @@ class Signature:
         return (self.corpus_sha256, self.split, self.vocabulary_sha256, self.events_sha256)
 
     def __str__(self) -> str:
-        seed = "" if self.seed is None else f"|seed:{self.seed}"
+        seed = ("" if self.train is None else f"|train:{self.train}") + (
+            "" if self.seed is None else f"|seed:{self.seed}"
+        )
         adapts = ("|reads:both" if self.reads == "both" else "") + ("|adapts:yes" if self.adapts else "")
         return (
             f"ppl|corpus:{self.corpus}@{self.corpus_sha256[:7]}|split:{self.split}|unit:{self.unit}"

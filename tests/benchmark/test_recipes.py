@@ -20,7 +20,8 @@ PAPERS = (
     "zaremba-large", "zaremba-medium", "zaremba-small",
 )  # fmt: skip
 BEST = ("best-ptb", "best-shakespeare", "best-zh")
-NAMES = tuple(sorted(PAPERS + BEST))
+STUDIES = ("sizes-ptb",)
+NAMES = tuple(sorted(PAPERS + BEST + STUDIES))
 
 
 def test_they_are_all_here() -> None:

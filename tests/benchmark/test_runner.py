@@ -151,7 +151,7 @@ def test_candidates_are_kept_best_first(tmp_path: Path, corpus: Corpus) -> None:
     (result,) = run("toy", tmp_path / "run", corpus, candidates=str(file)).results
     rows = list(RunFolder(tmp_path / "run").read_candidates())
     assert [(row[4], row[5], row[6]) for row in rows] == [("1", "1", "1.0"), ("0", "0", "2.0")]
-    assert rows[0][-1] == "the dog"
+    assert rows[0][-2:] == ["the dog", ""]
     assert (result.ranking_accuracy, result.ranking_sets, result.ranking_by) == (1.0, 1, "total")
 
 
@@ -253,7 +253,8 @@ def test_a_full_disk_is_no_fault_of_the_model(
 
 def test_seeds_repeat_only_what_draws_random_numbers(tmp_path: Path, corpus: Corpus, toy: Any) -> None:
     done = run("uniform,toy,toy:seed=9", tmp_path, corpus, seeds=2, seed=5)
-    assert [result.key for result in done.results] == [("uniform", None), ("toy", 5), ("toy:seed=9", None), ("toy", 6)]
+    expected = [("uniform", None), ("toy", 5), ("toy:seed=9", None), ("toy", 6)]
+    assert [(result.model, result.seed) for result in done.results] == expected
     assert [result.folder for result in done.results] == ["uniform", "toy.seed5", "toy-seed=9", "toy.seed6"]
     assert [result.label for result in done.results][1:2] == ["toy (seed 5)"]
     assert toy.fitted == ["toy5", "toy9", "toy6"]

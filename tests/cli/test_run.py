@@ -242,3 +242,36 @@ def test_ctrl_c_keeps_what_was_done_and_the_run_goes_on(corpus_file: Path, tmp_p
     assert "ngram:order=2" in result.stdout
     assert "lstm" in result.stdout
     assert "goes on from step" in result.stderr
+
+
+def test_training_sizes_as_a_user_types_them(call: Call, corpus_file: Path, tmp_path: Path) -> None:
+    result = call("run", "--models", "uniform,ngram:order=2", "--corpus", corpus_file, "--train-sizes", "1k,1.5e3,full",
+                  "--out", "out")  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    heading, uniform, ngram = (line.split() for line in result.stdout.splitlines()[2:5])
+    assert heading[:3] == ["model", "1,000", "1,500"]
+    assert len(set(uniform[1:])) == 1, "it knows nothing on any amount of text"
+    assert float(ngram[1]) > float(ngram[2]) > float(ngram[3])
+    assert "ngram:order=2 (1,500 tokens): ppl|corpus:world@" in result.stdout
+    assert "|train:1500|" in result.stdout
+    assert "A training size is a part of the training split" in result.stderr
+    assert (tmp_path / "out/plots/train_sizes.svg").is_file()
+    assert (tmp_path / "out/plots/train_sizes.png").is_file()
+    again = call("report", "out")
+    assert again.stdout == result.stdout
+    assert call("run", "--out", "out", "--resume").stdout == result.stdout, "nothing is trained anew"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        ("1e4,many", "'many' is not a training size. Write a number of tokens, 10000, 1e4, 10k or 1m, or full."),
+        ("2k,1k", "must rise"),
+        ("10", "at least 1,000"),
+        ("1k,1m", "1,000,000 tokens is asked for, and the training split of world has"),
+    ],
+)
+def test_training_sizes_that_cannot_be(sizes: str, words: str, call: Call, corpus_file: Path) -> None:
+    arguments = ("run", "--models", "uniform", "--corpus", corpus_file, "--train-sizes", sizes, "--out", "out")
+    assert words in complaint(call(*arguments))
+    assert not Path("out").exists()
