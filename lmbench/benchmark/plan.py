@@ -17,12 +17,14 @@ from lmbench.benchmark.results import Key, Result, RunFolder
 from lmbench.benchmark.sizes import at_each_size, in_tokens
 from lmbench.corpus.batches import Tokens
 from lmbench.corpus.loading import load_corpus
+from lmbench.corpus.spelling import spelling
 from lmbench.corpus.subsets import subset
 from lmbench.corpus.text import Corpus, TokenizedCorpus
 from lmbench.corpus.tokenizers import Tokenizer
 from lmbench.errors import CorpusError, ModelError, ResultsError, UsageError
 from lmbench.models import registry
 from lmbench.models.base import LanguageModel, Trainable
+from lmbench.tasks.candidates import respelled
 from lmbench.tasks.ranking import CandidateSet, Order, candidate_sets, read_candidates
 
 SOURCE = "source"
@@ -125,7 +127,8 @@ def make_plan(recipe: Recipe, corpus: Corpus | None, check: Callable[[Recipe], N
         recipe = recipe.changed(corpus=corpus.name)
     check(recipe)
     jobs = _jobs(recipe)
-    given = None if recipe.candidates is None else read_candidates(recipe.candidates)
+    respell, _ = spelling(recipe.spelling or "given")
+    given = None if recipe.candidates is None else respelled(read_candidates(recipe.candidates), respell)
     corpus = corpus or load_corpus(recipe.corpus, line=recipe.line, tokens=recipe.tokens)  # type: ignore[arg-type]
     sets, order, origin = _candidates(recipe, corpus, given)
     data = corpus.tokenize(recipe.tokenizer)
@@ -175,7 +178,8 @@ def _candidates(
 ) -> tuple[Sequence[CandidateSet], Order, str]:
     """The sets to rank, what decides, and where they come from, in words."""
     if given is not None:
-        return given, "total", f"{recipe.candidates}"
+        told = f", {spelling(recipe.spelling)[1]}" if recipe.spelling else ""
+        return given, "total", f"{recipe.candidates}{told}"
     try:
         sets = candidate_sets(corpus, recipe.seed)
     except CorpusError as error:  # a text of very short lines; there is still its perplexity

@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from lmbench import specification
 from lmbench.benchmark.sizes import Sizes, read_sizes
+from lmbench.corpus.spelling import spelling
 from lmbench.corpus.tokenizers import TOKENIZERS
 from lmbench.errors import UsageError, unknown_name
 from lmbench.models import registry
@@ -85,7 +86,10 @@ class Recipe:
     seed: int = 1
     """The first seed; also that of the corrupted sentences, and of the choice of text for ``train_sizes``."""
     candidates: str | None = None
-    """File of candidates to rank; by default those of the corpus, or corrupted held-out sentences."""
+    """File of candidates to rank, or folder of paradigms; by default those of the corpus, or corrupted held-out
+    sentences."""
+    spelling: str | None = None
+    """How these candidates are spelled anew: ``ptb``, as the Penn Treebank; by default they stay as they are given."""
     device: str = "auto"
     """Where networks are trained: auto, cpu, cuda, mps."""
     context: str | None = None
@@ -126,6 +130,12 @@ class Recipe:
             raise UsageError(
                 f"tokens is the size of the generated corpus, so at least {LEAST_TOKENS:,}, not {self.tokens:,}: "
                 "a smaller one leaves most of the words unknown."
+            )
+        spelling(self.spelling or "given")
+        if self.spelling not in (None, "given") and self.candidates is None:
+            raise UsageError(
+                f"spelling={self.spelling} is that of a file of candidates, and none is named. Add candidates, or "
+                "leave it out: those that a corpus brings are in its own spelling."
             )
         for key, choices in (("context", ("sentence", "stream")), ("line", ("sentence", "text"))):
             value = getattr(self, key)

@@ -36,6 +36,12 @@ tensorboard_option = click.option(
 )
 
 
+def spelling_option(**settings: Any) -> Callable[[Command], Command]:
+    """``--spelling``; ``settings`` say what it is otherwise."""
+    text = "ptb: candidates in lower case, no punctuation, clitics apart, numbers N, as in the Penn Treebank."
+    return click.option("--spelling", type=click.Choice(["given", "ptb"]), help=text, **settings)
+
+
 def corpus_option(**settings: Any) -> Callable[[Command], Command]:
     """``--corpus``; ``settings`` say whether it must be given, or what it is otherwise."""
     text = "A name (lmbench corpus list), a text file, or a folder of text files."

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from lmbench.cli.options import spelling_option
 from lmbench.cli.tables import json_line
 from lmbench.errors import UsageError
 
@@ -40,14 +41,7 @@ COLUMNS = ("model", "set", "place", "log_prob", "log_prob_per_token", "tokens", 
     metavar="DIR",
     help="A kept unigram model (ngram:order=1) for slor; by default the counts of each model's vocabulary.",
 )
-@click.option(
-    "--spelling",
-    "spelled",
-    type=click.Choice(["given", "ptb"]),
-    default="given",
-    show_default=True,
-    help="ptb: lower case, no punctuation, clitics apart, numbers N, as in the Penn Treebank for language models.",
-)
+@spelling_option(default="given", show_default=True)
 @click.option(
     "--line",
     type=click.Choice(["sentence", "text"]),
@@ -68,7 +62,7 @@ def rank(
     by: Order | Literal["auto"],
     choose_on: str | None,
     unigram: str | None,
-    spelled: str,
+    spelling: str,
     line: Line,
     form: str,
 ) -> None:
@@ -86,13 +80,13 @@ def rank(
     """
     from lmbench.cli.accuracies import print_accuracies
     from lmbench.cli.kept import find_models, load_one, note
-    from lmbench.corpus.spelling import spelling
+    from lmbench.corpus import spelling as spellings
     from lmbench.models import registry
     from lmbench.tasks.candidates import respelled
     from lmbench.tasks.paradigms import signature
 
     folders, name = _models_and_candidates(arguments)
-    paths, (respell, told) = find_models(folders), spelling(spelled)
+    paths, (respell, told) = find_models(folders), spellings.spelling(spelling)
     sets = respelled(_sets(name), respell)
     development = respelled(_development(by, choose_on, sets), respell)
     frequencies = load_one(unigram) if unigram else None
@@ -100,7 +94,7 @@ def rank(
     if summary and all(s.answer is None for s in sets):
         raise UsageError(f"{name} has no answers, so there are no accuracies. Put the sets in order by --format tsv.")
     remarks = [f"What decides: {by}."] if summary and by != "auto" else []
-    remarks += [f"Candidates {told}."] if summary or spelled != "given" else []
+    remarks += [f"Candidates {told}."] if summary or spelling != "given" else []
     rankings: dict[str, Ranking] = {}
     signatures: dict[str, str] = {}
     if form == "tsv":
@@ -109,7 +103,7 @@ def rank(
         model, began = registry.load(path), time.perf_counter()
         ranking, remark = _ranked(model, model_name, sets, by, line, frequencies, development, choose_on)
         remarks += remark
-        rankings[model_name], signatures[model_name] = ranking, signature(ranking, model.tokenizer, spelled, line)
+        rankings[model_name], signatures[model_name] = ranking, signature(ranking, model.tokenizer, spelling, line)
         if summary:
             note(f"{model_name}: {len(ranking.log_probs):,} candidates in {time.perf_counter() - began:.1f} s")
         else:

@@ -13,6 +13,7 @@ from lmbench.cli.launch import launch_options
 from lmbench.cli.options import (
     corpus_option,
     line_option,
+    spelling_option,
     tensorboard_option,
     tokenizer_option,
     tokens_option,
@@ -34,7 +35,8 @@ RESULTS = Path("results")
 @click.option("--budget", help="Training of each model: 60s, 5m, 2000steps, 5epochs.  [default: 60s]")
 @click.option("--seeds", type=int, metavar="N", help="Train each model N times.  [default: 1]")
 @click.option("--seed", type=int, help="The first seed.  [default: 1]")
-@click.option("--candidates", metavar="FILE", help="Lists of sentences to rank; see lmbench rank --help.")
+@click.option("--candidates", metavar="FILE|FOLDER", help="Lists of sentences to rank; see lmbench rank --help.")
+@spelling_option()
 @click.option(
     "--context",
     type=click.Choice(["auto", "sentence", "stream"]),

@@ -19,6 +19,7 @@ FULL = Recipe(
     seeds=3,
     seed=7,
     candidates="pairs.jsonl",
+    spelling="ptb",
     device="cpu",
     context="stream",
     line="text",
@@ -56,6 +57,8 @@ def test_models_may_be_one_text() -> None:
         ({"tokens": 9_999}, "at least 10,000"),
         ({"context": "streams"}, "Did you mean 'stream'"),
         ({"line": "word"}, "no line"),
+        ({"candidates": "pairs.jsonl", "spelling": "ptbb"}, "Did you mean 'ptb'"),
+        ({"spelling": "ptb"}, "that of a file of candidates"),
         ({"corpus": 3}, "corpus must be a text"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
@@ -162,6 +163,25 @@ def test_a_corpus_that_is_no_text_is_refused(content: bytes | None, words: str, 
 
 def test_an_unknown_corpus_names_the_nearest(call: Call) -> None:
     assert "Did you mean 'shakespeare'?" in complaint(call("run", "--corpus", "shakspere"))
+
+
+def test_a_folder_of_paradigms_in_the_spelling_of_the_corpus(call: Call, corpus_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "pairs").mkdir()
+    for name, good, bad in (
+        ("order", "The cat sleeps.", "Cat the sleeps."),
+        ("end", "A bird runs home!", "A bird runs!"),
+    ):
+        line = json.dumps({"sentence_good": good, "sentence_bad": bad, "UID": name, "linguistics_term": "syntax"})
+        (tmp_path / f"pairs/{name}.jsonl").write_text(line + "\n", encoding="utf-8")
+    settings = ("--candidates", "pairs", "--spelling", "ptb", "--out", "out")
+    assert call("run", "--models", "ngram:order=2", "--corpus", corpus_file, *settings).exit_code == 0
+    facts = json.loads((tmp_path / "out/metrics.json").read_text(encoding="utf-8"))
+    assert facts["candidates"]["origin"].startswith("pairs, in the spelling of the Penn Treebank")
+    ranking = facts["results"][0]["details"]["ranking"]
+    assert set(ranking["paradigms"]) == {"order", "end"}
+    assert ranking["phenomena"]["syntax"]["unknown"] == 0
+    assert ranking["macro_accuracy"] == 0.5 * sum(part["accuracy"] for part in ranking["paradigms"].values())
+    assert {"by_token", "by_character", "by_slor"} <= set(ranking)
 
 
 def test_a_broken_line_of_candidates_is_named(call: Call, corpus_file: Path, tmp_path: Path) -> None:
