@@ -45,8 +45,12 @@ SCORE_COLUMNS = ("unit", "nats", "events", "unknowns", "words", "characters", "b
 
 @dataclass(frozen=True)
 class SegmentSums:
-    """``scores/MODEL.tsv`` in memory: what ``lmbench.scoring.metrics`` needs to redo any statistic."""
+    """``scores/MODEL.tsv`` in memory: what ``lmbench.scoring.metrics`` needs to redo any statistic.
 
+    ``units``: int64 (S,), the unit that each segment is, or is a part of.
+    """
+
+    units: np.ndarray
     nats: np.ndarray
     events: np.ndarray
     unknowns: np.ndarray
@@ -215,14 +219,14 @@ class RunFolder(Evidence):
         try:
             rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()[1:]]
             whole = [row for row in rows if row[4]]
-            events, unknowns = (np.array([int(row[column]) for row in rows], np.int64) for column in (2, 3))
+            units, events, unknowns = (np.array([int(row[i]) for row in rows], np.int64) for i in (0, 2, 3))
             words, characters, size = (np.array([int(row[column]) for row in whole], np.int64) for column in (4, 5, 6))
             nats = np.array([float(row[1]) for row in rows])
             test = result.details["test"]
             flags = [bool(test["lossless"]), bool(test["normalized"]), bool(test.get("adapts", False))]
         except (OSError, ValueError, IndexError, KeyError) as error:
             raise ResultsError(f"{path} cannot be read: {error}. Run the model again with --resume.") from None
-        return SegmentSums(nats, events, unknowns, words, characters, size, *flags)
+        return SegmentSums(units, nats, events, unknowns, words, characters, size, *flags)
 
     def write_candidates(self, result: Result, rows: Iterable[Sequence[Any]]) -> None:
         """Put ``rows`` (``CANDIDATE_COLUMNS`` from set to text) in place of those of ``result`` before."""

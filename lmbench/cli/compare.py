@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lmbench.report.comparison import Comparison
 
 FORMS = ("auto", "text", "csv", "md", "jsonl")
-HEADINGS = {"bits per event": "bits/event", "ranking accuracy": "ranking %"}
+HEADINGS = {"bits per event": "bits/event", "bits per character": "bits/char", "ranking accuracy": "ranking %"}
 """Measure -> what stands above the differences."""
 
 
@@ -40,8 +40,9 @@ def compare(runs: tuple[str, ...], form: str, confidence: float, resamples: int,
 
     Every pair of models that predict the same events is compared, of one run or of several: the difference of bits per
     event, first minus second, with its interval (paired bootstrap over sentences, or blocks where text runs on), the
-    p-value of a paired permutation test, and that corrected for all pairs (Holm), which decides. Models that ranked the
-    same candidates are compared by how often they were right (McNemar). What cannot be compared is told, and why.
+    p-value of a paired permutation test, and that corrected for all pairs (Holm), which decides. Models with other
+    tokens of the same text are compared by bits per character, those that ranked the same candidates by how often they
+    were right (McNemar). What cannot be compared is told, and why.
 
     \b
     lmbench compare results/my-run
@@ -50,14 +51,15 @@ def compare(runs: tuple[str, ...], form: str, confidence: float, resamples: int,
     from lmbench.benchmark.results import RunFolder
     from lmbench.errors import ResultsError
     from lmbench.report.accuracies import compare_accuracies
+    from lmbench.report.characters import compare_characters
     from lmbench.report.comparison import compare_runs
 
     folders = [RunFolder(run) for run in dict.fromkeys(runs)]
     settings: dict[str, Any] = {"resamples": resamples, "confidence": confidence, "seed": seed}
     losses = compare_runs(folders, **settings)
-    rankings, reasons = compare_accuracies(folders, **settings)
-    pairs = [*losses.pairs, *rankings]
-    told = [*losses.reasons, *reasons]
+    others = [compare(folders, **settings) for compare in (compare_characters, compare_accuracies)]
+    pairs = [*losses.pairs, *(pair for found, _ in others for pair in found)]
+    told = [*losses.reasons, *(reason for _, reasons in others for reason in reasons)]
     if not pairs:
         why = " ".join(told) or "There are fewer than two scored models."
         raise ResultsError(f"Nothing in {', '.join(runs)} can be compared. {why}")
@@ -88,23 +90,31 @@ def _rows(pairs: Sequence[Comparison]) -> Iterator[dict[str, Any]]:
     for pair in pairs:
         scale, decimals = (100, 1) if pair.measure == "ranking accuracy" else (1, 4)
         low, high = (f"{scale * end:.{decimals}f}" for end in (pair.low, pair.high))
-        several = [f"{model} {count}" for model, count in zip((pair.first, pair.second), pair.seeds, strict=True)]
         yield {
             "first": pair.first,
             "second": pair.second,
             HEADINGS[pair.measure]: f"{scale * pair.difference:+.{decimals}f}",
             f"{100 * pair.confidence:g} % interval": f"{low} to {high}",
-            "p": pair.p,
-            "adjusted p": pair.adjusted,
+            "p": _small(pair.p),
+            "adjusted p": _small(pair.adjusted),
             "test": pair.test if pair.test != "permutation" else None,
-            "seeds": ", ".join(several) if max(pair.seeds) > 1 else None,
+            "seeds": f"{pair.seeds[0]} and {pair.seeds[1]}" if max(pair.seeds) > 1 else None,
             "verdict": pair.verdict,
         }
 
 
+def _small(p: float) -> str:
+    """A p-value for the eye.
+
+    >>> _small(0.04321), _small(3e-20)
+    ('0.0432', '< 0.0001')
+    """
+    return f"{p:.4f}" if p >= 0.00005 else "< 0.0001"
+
+
 def _full(pair: Comparison) -> dict[str, Any]:
     """Every number of a pair, by name; bits per character where they are lawful."""
-    factor = pair.events_per_character
+    factor = 1.0 if pair.measure == "bits per character" else pair.events_per_character
     per_character = [None if factor is None else factor * value for value in (pair.difference, pair.low, pair.high)]
     names = ("difference_per_character", "low_per_character", "high_per_character")
     return {

@@ -16,9 +16,19 @@ import numpy as np
 
 from lmbench.benchmark.results import RunFolder
 from lmbench.errors import ResultsError
-from lmbench.report.comparison import CONFIDENCE, RESAMPLES, Comparison, Entry, by_key, entries, names_of
+from lmbench.report.comparison import (
+    CONFIDENCE,
+    RESAMPLES,
+    Comparison,
+    Entry,
+    by_key,
+    corrected,
+    entries,
+    names_of,
+    pair_of,
+)
 from lmbench.scoring.comparison import paired_differences
-from lmbench.scoring.significance import holm, mcnemar
+from lmbench.scoring.significance import mcnemar
 
 Credits = dict[tuple[str, ...], tuple[str, np.ndarray]]
 """(model, seed, training size) as written in candidates.csv -> what it ranked, as a checksum, and its credit for each
@@ -96,33 +106,19 @@ def _pairs(
     """Every pair of models that ranked the same, the better first."""
     credits = [values for _, _, values in group]
     rows = np.stack([one for values in credits for one in values])
-    models = np.repeat(np.arange(len(group)), [len(values) for values in credits])
+    owners = np.repeat(np.arange(len(group)), [len(values) for values in credits])
     result = paired_differences(
-        rows, np.ones(rows.shape[1]), models=models, resamples=resamples, confidence=confidence, seed=seed
+        rows, np.ones(rows.shape[1]), models=owners, resamples=resamples, confidence=confidence, seed=seed
     )
     order = sorted(range(len(group)), key=lambda model: -result.values[model])
     per = {"token": " per token", "total": ""}.get(by := group[0][0].results[0].ranking_by, f" ({by})")
+    about = f"{rows.shape[1]:,} candidate sets, ranked by log probability{per}"
+    models = [entry for entry, _, _ in group]
     pairs = []
     for one, other in combinations(order, 2):
-        single = len(credits[one]) == len(credits[other]) == 1
-        exact = mcnemar(credits[one][0], credits[other][0])
-        pair = Comparison(
-            about=f"{rows.shape[1]:,} candidate sets, ranked by log probability{per}",
-            measure="ranking accuracy",
-            first=group[one][0].name,
-            second=group[other][0].name,
-            first_value=float(result.values[one]),
-            second_value=float(result.values[other]),
-            difference=float(result.difference[one, other]),
-            low=float(result.low[one, other]),
-            high=float(result.high[one, other]),
-            p=exact.p if single else float(result.p[one, other]),
-            adjusted=1.0,
-            confidence=confidence,
-            test=f"McNemar ({exact.ahead} against {exact.behind})" if single else "seeds and segments",
-            segments=rows.shape[1],
-            seeds=(len(credits[one]), len(credits[other])),
-        )
+        pair = pair_of(result, models, (one, other), about, "ranking accuracy")
+        if max(pair.seeds) == 1:
+            exact = mcnemar(credits[one][0], credits[other][0])
+            pair = replace(pair, p=exact.p, test=f"McNemar ({exact.ahead} against {exact.behind})")
         pairs.append(pair)
-    adjusted = holm([pair.p for pair in pairs])
-    return [replace(pair, adjusted=float(p)) for pair, p in zip(pairs, adjusted, strict=True)]
+    return corrected(pairs)

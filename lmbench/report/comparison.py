@@ -8,9 +8,10 @@ model that adapts, or reads both sides), are never compared, and the reason is t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import combinations
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from lmbench.errors import ResultsError
 from lmbench.report.events import describe_events, differing_parts, kind_of_number
 from lmbench.scoring.comparison import PairedDifferences, paired_differences
 from lmbench.scoring.letters import compact_letters
+from lmbench.scoring.significance import holm
 
 Item = TypeVar("Item")
 LN2 = math.log(2.0)
@@ -33,11 +35,11 @@ CONFIDENCE = 0.95
 class Comparison:
     """Two models, the better one ``first``; numbers are those of the first minus those of the second.
 
-    ``about``: what both predict. ``measure``: ``bits per event`` or ``ranking accuracy``, the unit of ``difference``,
-    of ``low`` and ``high`` (the interval of it alone) and of the two values. ``p``: two-sided; ``adjusted``: by Holm,
-    for all pairs of the group. ``test``: how p came about. ``segments``: what was drawn. ``seeds``: trainings of each.
-    ``events_per_character``: what bits per event are multiplied with to be bits per character; None where these would
-    hide text.
+    ``about``: what both predict. ``measure``: ``bits per event``, ``bits per character`` or ``ranking accuracy``, the
+    unit of ``difference``, of ``low`` and ``high`` (its interval) and of the two values. ``p``: two-sided;
+    ``adjusted``: by Holm, for all pairs of the group. ``test``: how p came about. ``segments``: what was drawn.
+    ``seeds``: trainings of each. ``events_per_character``: what bits per event are multiplied with to be bits per
+    character; None where these would hide text.
     """
 
     about: str
@@ -233,33 +235,45 @@ def _usable(group: Sequence[Entry], reasons: list[str]) -> tuple[list[Entry], li
 
 def _pairs(
     usable: Sequence[Entry], sums: Sequence[Sequence[SegmentSums]], result: PairedDifferences, order: Sequence[int]
-) -> list[Comparison]:
+) -> Iterator[Comparison]:
     """The pairs of one group in bits per event, the best models first."""
     lossless = [entry.results[0].bits_per_character is not None for entry in usable]
     events, characters = int(sums[0][0].events.sum()), int(sums[0][0].characters.sum())
-    several = result.seeds > 1
-    return [
-        Comparison(
-            about=describe_events(usable[one].results[0]),
-            measure="bits per event",
-            first=usable[one].name,
-            second=usable[other].name,
-            first_value=float(result.values[one]) / LN2,
-            second_value=float(result.values[other]) / LN2,
-            difference=float(result.difference[one, other]) / LN2,
-            low=float(result.low[one, other]) / LN2,
-            high=float(result.high[one, other]) / LN2,
-            p=float(result.p[one, other]),
-            adjusted=float(result.adjusted[one, other]),
-            confidence=result.confidence,
-            test="seeds and segments" if several[one] or several[other] else "permutation",
-            segments=result.segments,
-            seeds=(int(result.seeds[one]), int(result.seeds[other])),
-            events_per_character=events / characters if lossless[one] and lossless[other] and characters else None,
-        )
-        for place, one in enumerate(order)
-        for other in order[place + 1 :]
-    ]
+    about = describe_events(usable[0].results[0])
+    for one, other in combinations(order, 2):
+        pair = pair_of(result, usable, (one, other), about, "bits per event", 1 / LN2)
+        both = lossless[one] and lossless[other] and characters
+        yield replace(pair, events_per_character=events / characters if both else None)
+
+
+def pair_of(
+    result: PairedDifferences, models: Sequence[Entry], pair: tuple[int, int], about: str, measure: str, unit: float = 1
+) -> Comparison:
+    """The pair of models with these two numbers in ``result``, whose ratios are multiplied with ``unit``."""
+    one, other = pair
+    return Comparison(
+        about=about,
+        measure=measure,
+        first=models[one].name,
+        second=models[other].name,
+        first_value=float(result.values[one]) * unit,
+        second_value=float(result.values[other]) * unit,
+        difference=float(result.difference[one, other]) * unit,
+        low=float(result.low[one, other]) * unit,
+        high=float(result.high[one, other]) * unit,
+        p=float(result.p[one, other]),
+        adjusted=float(result.adjusted[one, other]),
+        confidence=result.confidence,
+        test="seeds and segments" if result.seeds[one] > 1 or result.seeds[other] > 1 else "permutation",
+        segments=result.segments,
+        seeds=(int(result.seeds[one]), int(result.seeds[other])),
+    )
+
+
+def corrected(pairs: Sequence[Comparison]) -> list[Comparison]:
+    """The pairs with their p adjusted by Holm for being these and no others."""
+    adjusted = holm([pair.p for pair in pairs])
+    return [replace(pair, adjusted=float(p)) for pair, p in zip(pairs, adjusted, strict=True)]
 
 
 def _legend(usable: Sequence[Entry], result: PairedDifferences) -> str:

@@ -11,6 +11,7 @@ import pytest
 from lmbench.benchmark.results import RunFolder
 from lmbench.errors import ResultsError
 from lmbench.report.accuracies import compare_accuracies, read_credits
+from lmbench.report.characters import compare_characters
 from lmbench.report.comparison import compare_runs, compared, comparisons, letters
 from lmbench.report.events import differing_parts
 from lmbench.report.tables import to_latex, to_markdown, write_tables
@@ -206,6 +207,30 @@ def test_other_candidates_are_not_compared(make_run: MakeRun) -> None:
     assert "two/b cannot be compared with those of one/a" in reasons[0]
     pairs, reasons = compare_accuracies([one, make_run("three", {"c": BASE}, ranking_accuracy=0.5)])
     assert "Rankings of three/c are not compared" in reasons[0]
+
+
+def test_other_tokens_are_compared_by_character(make_run: MakeRun) -> None:
+    one = make_run("one", {"words": BASE, "worse": WORSE}, bits_per_character=2.0)
+    halves = np.repeat(BASE / 2, 2) + 3.0  # each sentence in two segments: 6 nats more for its 50 characters
+    two = make_run("two", {"bytes": halves}, comparison="two", bits_per_character=2.0)
+    path = two.scores("bytes")
+    rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()[1:]]
+    for number, row in enumerate(rows):
+        row[0] = str(number // 2)
+        row[4:] = row[4:] if number % 2 else ["", "", ""]
+    path.write_text("\n".join(["heading", *map("\t".join, rows)]) + "\n", encoding="utf-8")
+    pairs, reasons = compare_characters([one, two])
+    assert {(pair.first, pair.second) for pair in pairs} == {("one/words", "two/bytes"), ("one/worse", "two/bytes")}
+    pair = next(pair for pair in pairs if pair.first == "one/words")
+    assert pair.difference == pytest.approx(-6 / 50 / math.log(2))
+    assert pair.measure == "bits per character"
+    assert pair.adjusted == pytest.approx(2 * pair.p)
+    assert reasons == []
+    assert compare_characters([one]) == ([], []), "the same tokens are compared by event"
+    hidden = make_run("hidden", {"unk": BASE}, comparison="three")
+    assert compare_characters([one, hidden]) == ([], []), "tokens that hide text have no bits per character"
+    short = make_run("short", {"bytes": BASE[:50]}, comparison="two", bits_per_character=2.0)
+    assert "are not the same" in compare_characters([one, short])[1][0]
 
 
 def test_a_tie_with_two_others_is_a_third(make_run: MakeRun) -> None:
