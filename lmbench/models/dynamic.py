@@ -18,6 +18,7 @@ from lmbench.corpus.batches import Batch, Tokens, TrainingRows
 from lmbench.errors import ModelError, UsageError
 from lmbench.models.base import LanguageModel
 from lmbench.models.composed import Wrapper
+from lmbench.models.distributions import at_once, in_order
 from lmbench.models.network import Network, detached
 from lmbench.models.neural import NeuralModel
 from lmbench.models.recurrent import RecurrentLayer
@@ -178,6 +179,16 @@ class Dynamic(Wrapper):
                 if keep.any():
                     result[row[keep]] = self.network.log_softmax(hidden[keep])
         return result.cpu().numpy()
+
+    @torch.no_grad()
+    def distributions(self, batch: Batch) -> Iterator[np.ndarray]:
+        """float32 (N, V), nats, a block after the other: see ``base.Distributions``."""
+        size = at_once(len(self.tokenizer.vocabulary))
+        for part in in_order(batch, 0):  # row by row: those in which nothing is learned are read before the others
+            wanted = torch.from_numpy(part.targets).to(self.device)
+            for hidden, row, column in self.hidden_states(part):
+                for states in hidden[wanted[row, column + 1]].split(size):
+                    yield self.network.log_softmax(states).cpu().numpy()
 
     def hidden_states(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """See ``NeuralModel.hidden_states``; what is yielded belongs to the weights that ``network`` has then."""

@@ -13,6 +13,7 @@ from lmbench.corpus.batches import Batch, Tokens
 from lmbench.errors import UsageError
 from lmbench.models.base import LanguageModel
 from lmbench.models.composed import Wrapper
+from lmbench.models.distributions import at_once, in_blocks, in_order
 from lmbench.models.dynamic import Dynamic
 from lmbench.models.interpolation import fit_weights
 from lmbench.training.budget import Progress
@@ -116,14 +117,33 @@ class NeuralCache(Wrapper):
                 memories[row].add(hidden, followers)
                 continue
             memories[row].add(hidden[:-1], followers[:-1])
-            network = self.base.network.log_softmax(hidden[-1:])[0].double().cpu().numpy()
-            cache = memories[row].distribution(hidden[-1], len(network))
-            if cache is None:
-                result[row] = network
-            else:
-                with np.errstate(divide="ignore"):
-                    result[row] = _mixed(network, np.log(cache.double().cpu().numpy()), self.config.weight)
+            result[row] = self._expected(memories[row], hidden[-1])
         return result
+
+    def distributions(self, batch: Batch) -> Iterator[np.ndarray]:
+        """float64 (N, V), nats, a block after the other: see ``base.Distributions``."""
+        for row in in_order(batch, 0):
+            yield from in_blocks(self._all_expected(row), at_once(len(self.tokenizer.vocabulary)))
+
+    def _all_expected(self, row: Batch) -> Iterator[np.ndarray]:
+        """float64 (1, V), nats: the distribution before each target of a batch of one row."""
+        memory = _Memory(self.config.size, self.config.theta)
+        for _, columns, hidden, followers, _ in self._read(row):
+            done = 0
+            for place in np.flatnonzero(row.targets[0, columns]).tolist():
+                memory.add(hidden[done:place], followers[done:place])
+                done = place
+                yield self._expected(memory, hidden[place])[None]
+            memory.add(hidden[done:], followers[done:])
+
+    def _expected(self, memory: _Memory, state: Tensor) -> np.ndarray:
+        """float64 (V,), nats: the distribution after a state (E,), by the network and by what is remembered."""
+        network = self.base.network.log_softmax(state[None])[0].double().cpu().numpy()
+        cache = memory.distribution(state, len(network))
+        if cache is None:
+            return network
+        with np.errstate(divide="ignore"):
+            return _mixed(network, np.log(cache.double().cpu().numpy()), self.config.weight)
 
     def _read(self, batch: Batch) -> Iterator[tuple[int, slice, Tensor, Tensor, Tensor]]:
         """A piece of a row after the other: row and columns of its targets; the states (N, E) before them; the targets
