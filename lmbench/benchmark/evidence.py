@@ -137,11 +137,15 @@ class Evidence:
         _write_compact(self.reader, content)
 
     def read_reader(self) -> dict[str, Any] | None:
-        """``sentences``: a list of {``unit``: number of the passage, ``tokens``}; ``models``: by label a list with, for
+        """Some passages of the test split under every model; None where the run kept no such file.
+
+        ``sentences``: a list of {``unit``: number of the passage, ``tokens``}; where tokens are pieces of words also
+        ``words``, as they are written, and ``starts``, the first token of each. ``models``: by label a list with, for
         each sentence, ``nats`` of its tokens, ``rank`` among all types (1 is the likeliest), ``entropy`` in nats and
-        ``top``, a list of [token, probability] for each token, the likeliest first. The last three are None where
-        there is no distribution over the next token, and the whole where the model could not be read. A model whose
-        tokens are its own gives them as ``tokens``. None where the run kept no such file."""
+        ``top``, a list of [token, probability] for each token, the likeliest first. The last three are None where there
+        is no distribution over the next token, or it would have taken too long. A model whose tokens are its own gives
+        them as ``tokens``, with ``words`` and ``starts``.
+        """
         content = _read(self.reader)
         if content is None:
             return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from lmbench.benchmark.journal import Journal
 from lmbench.benchmark.plan import Plan
 from lmbench.benchmark.results import Result, RunFolder
 from lmbench.corpus.text import Line
+from lmbench.corpus.tokenizers import Tokenizer
+from lmbench.corpus.words import word_openings, word_starts, written_words
 from lmbench.errors import ModelError, ResultsError
 from lmbench.models import registry
 from lmbench.models.base import LanguageModel
@@ -36,6 +39,8 @@ SHORTEST, LONGEST = 4, 300
 """Tokens of a sentence that is taken: a shorter one tells little, a longer one fills the page."""
 ALTERNATIVES = 5
 SAMPLES = 5
+FIGURES = ("nats", "rank", "entropy", "top")
+"""What is told of each token, in a list, or None."""
 SECONDS = 3.0
 """For the sentences of one model, and again for its samples: what is begun later is left out."""
 
@@ -70,7 +75,9 @@ def _inspected(model: LanguageModel, texts: Sequence[str], line: Line) -> list[d
             for ids, row in zip(seen.alternatives.ids, chances.tolist(), strict=True)
         ]
     columns = {"tokens": written, "nats": seen.nats, "rank": seen.rank, "entropy": seen.entropy_nats, "top": top}
-    return [{name: _part(values, part) for name, values in columns.items()} for part in seen.parts()]
+    entries = [{name: _part(values, part) for name, values in columns.items()} for part in seen.parts()]
+    rows = [seen.ids[part] for part in seen.parts()]
+    return _gathered(model.tokenizer, seen.asked.texts, rows, entries)
 
 
 def _surprisals(model: LanguageModel, texts: Sequence[str], line: Line) -> list[dict[str, Any]]:
@@ -78,11 +85,26 @@ def _surprisals(model: LanguageModel, texts: Sequence[str], line: Line) -> list[
     asked = ask(model.tokenizer, texts, line=line)
     nats = checked_nats(model, asked.tokens, "sentence")
     parts = [slice(*ends) for ends in zip(asked.starts.tolist(), asked.ends.tolist(), strict=True)]
-    written = model.tokenizer.tokens(asked.tokens.ids[1:])
-    return [
-        {"tokens": written[part], "nats": _part(nats, part), "rank": None, "entropy": None, "top": None}
-        for part in parts
+    rows = [asked.tokens.ids[1:][part] for part in parts]
+    entries: list[dict[str, Any]] = [
+        {"tokens": model.tokenizer.tokens(row), "nats": _part(nats, part), "rank": None, "entropy": None, "top": None}
+        for row, part in zip(rows, parts, strict=True)
     ]
+    return _gathered(model.tokenizer, asked.texts, rows, entries)
+
+
+def _gathered(
+    tokenizer: Tokenizer, texts: Sequence[str], rows: Sequence[np.ndarray], entries: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The ``entries`` with the words of which their tokens, int (N,) in each of ``rows``, are pieces: how they are
+    written, and the first token of each. As they are where each token is a word."""
+    opens = word_openings(tokenizer)
+    for text, ids, entry in zip(texts, rows, entries, strict=True):
+        if not opens.all():
+            ends = np.array([len(ids)])
+            starts = word_starts(ids, ends, opens)
+            entry["words"], entry["starts"] = written_words(tokenizer, [text], ids, ends, starts), starts.tolist()
+    return entries
 
 
 def _part(values: Any, part: slice) -> list[Any] | None:
@@ -177,10 +199,11 @@ class Recorder:
         sentences, line = content["sentences"], self.plan.data.corpus.line
         entries = read_aloud(model, [self._text(sentence["unit"]) for sentence in sentences], line)
         if model.tokenizer.vocabulary.sha256 == self.plan.data.tokenizer.vocabulary.sha256:
-            for entry, sentence in zip(entries, sentences, strict=True):
-                del entry["tokens"]
-                for name, values in entry.items():  # the newline after mere text is asked for, and is no part of it
-                    entry[name] = values and values[: len(sentence["tokens"])]
+            entries = [
+                # The newline after mere text is asked for, and is no part of it.
+                {name: entry[name] and entry[name][: len(sentence["tokens"])] for name in FIGURES}
+                for entry, sentence in zip(entries, sentences, strict=True)
+            ]
         self.folder.write_reader({**content, "models": {**content["models"], result.label: entries}})
 
     def _write(self, model: LanguageModel, result: Result) -> None:
@@ -196,17 +219,20 @@ class Recorder:
 
     def _choose(self) -> list[dict[str, Any]]:
         """Some passages of the test split, drawn by the seed of the run, in their order."""
-        chosen: list[tuple[int, list[str]]] = []
+        chosen: list[tuple[int, np.ndarray]] = []
         left = TOKENS
         for unit in np.random.default_rng(self.plan.recipe.seed).permutation(len(self._heldout.passages)).tolist():
-            words = self._tokens(unit)
-            if not SHORTEST <= len(words) <= LONGEST:
+            ids = self._ids(unit)
+            if not SHORTEST <= len(ids) <= LONGEST:
                 continue
-            left -= len(words)
+            left -= len(ids)
             if len(chosen) == SENTENCES or left < 0:
                 break
-            chosen.append((unit, words))
-        return [{"unit": unit, "tokens": words} for unit, words in sorted(chosen)]
+            chosen.append((unit, ids))
+        chosen.sort(key=itemgetter(0))
+        tokenizer = self.plan.data.tokenizer
+        sentences = [{"unit": unit, "tokens": tokenizer.tokens(ids)} for unit, ids in chosen]
+        return _gathered(tokenizer, [self._text(unit) for unit, _ in chosen], [ids for _, ids in chosen], sentences)
 
     def _text(self, unit: int) -> str:
         """A passage as the models are given it."""
@@ -214,9 +240,9 @@ class Recorder:
             return self.plan.data.corpus.test.units[unit]
         return self._heldout.text(*self._heldout.passage(unit)).strip()
 
-    def _tokens(self, unit: int) -> list[str]:
-        """The tokens of a passage as they are written; none where a part of a document cannot stand alone: it would be
-        cut otherwise between newlines, or it hides characters."""
+    def _ids(self, unit: int) -> np.ndarray:
+        """The tokens of a passage, int32; none where a part of a document cannot stand alone: it would be cut otherwise
+        between newlines, or it hides characters."""
         tokenizer, text = self.plan.data.tokenizer, self._text(unit)
         ids = tokenizer.encode([text]).ids[1:]
         if self.plan.data.corpus.line == "text":
@@ -224,8 +250,8 @@ class Recorder:
             between = tokenizer.encode([f"\n{text}\n"]).ids[1 + before :]
             hidden = tokenizer.kind != "word" and tokenizer.vocabulary.unknown in ids
             if hidden or not np.array_equal(between[: len(ids)], ids):
-                return []
-        return tokenizer.tokens(ids)
+                return ids[:0]
+        return ids
 
     def _try(self, failing: str, make: Callable[[], None]) -> None:
         try:

@@ -146,6 +146,7 @@ def test_documents_are_read_by_passages(tmp_path: Path) -> None:
     for sentence, entry in zip(reader["sentences"], reader["models"]["toy"], strict=True):
         assert "".join(sentence["tokens"]) == texts[sentence["unit"]].strip()
         assert {len(values) for values in entry.values()} == {len(sentence["tokens"])}
+        assert sentence["words"] == texts[sentence["unit"]].split()
 
 
 @pytest.mark.parametrize("tokenizer", ["char", "byte", "bpe:size=300", "word"])
@@ -190,7 +191,8 @@ def test_a_model_with_tokens_of_its_own_gives_them(tmp_path: Path) -> None:
     words, letters = reader["models"].values()
     assert "tokens" not in words[0]
     assert letters[1]["tokens"] == [*"a cat sleeps", "</s>"]
-    assert {len(values) for values in letters[1].values()} == {13}
+    assert {len(letters[1][name]) for name in ("nats", "rank", "entropy", "top")} == {13}
+    assert (letters[1]["words"], letters[1]["starts"]) == (["a", "cat", "sleeps", "</s>"], [0, 1, 5, 12])
 
 
 @pytest.mark.parametrize(
