@@ -5,6 +5,7 @@ Skipped where there is no Chromium with its driver.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,7 +56,12 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp(request.param) / "run"
     tokens = CHINESE if request.param == "zh" else made_run.ENGLISH
-    return write_page(made_run.write_run(path, MODELS, request.param, tokens)).as_uri()
+    made_run.write_run(path, MODELS, request.param, tokens)
+    kept = json.loads((path / "reader.json").read_text(encoding="utf-8"))
+    own = {"tokens": list("ab cdef"), "nats": [1.0] * 7, "rank": None, "entropy": None, "top": None}
+    kept["models"]["模型"] = [own, own]  # a model with tokens of its own, and nothing but their nats
+    (path / "reader.json").write_text(json.dumps(kept), encoding="utf-8")
+    return write_page(path).as_uri()
 
 
 @pytest.fixture
@@ -83,12 +89,10 @@ def choose(page: Any, name: str, place: int) -> None:
 
 
 def test_it_opens_without_a_complaint_and_asks_the_network_for_nothing(page: Any, address: str) -> None:
-    assert page.get_log("browser") == []
-    requests = [
-        entry["message"] for entry in page.get_log("performance") if "Network.requestWillBeSent" in entry["message"]
-    ]
-    foreign = [message for message in requests if address not in message and '"url":"data:' not in message]
-    assert foreign == []
+    assert [entry["message"] for entry in page.get_log("browser")] == []
+    events = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
+    asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    assert {url for url in asked if not url.startswith("data:")} <= {address}
 
 
 @pytest.mark.parametrize("width", [360, 768, 1280])
@@ -150,6 +154,16 @@ def test_pointing_shows_rank_probability_and_alternatives(page: Any) -> None:
     assert "dog" in left
     assert "0.250" in left
     assert "rank 2" in right  # the other model shows the same token
+
+
+def test_a_model_with_tokens_of_its_own_is_pointed_at_alone(page: Any) -> None:
+    choose(page, "reader-right", 1)
+    assert texts(page, "#reader-panels > :last-child .token") == [f"{token}1.4" for token in "ab␣cdef"]
+    before = texts(page, "#reader-panels .detail")[0]
+    page.find_elements("css selector", "#reader-panels > :last-child .token")[2].click()
+    left, right = texts(page, "#reader-panels .detail")
+    assert left == before
+    assert "No alternatives are kept" in right
 
 
 def test_the_reader_is_walked_by_the_keyboard(page: Any) -> None:
