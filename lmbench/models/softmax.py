@@ -22,6 +22,9 @@ LOGITS_GPU = 1 << 26
 EVENTS = 256
 """... but of no fewer events: each block adds to the gradient of the whole matrix, which must be worth it."""
 
+SCORED = 512, 2048
+"""Events and types whose logits a CPU computes at once where text is scored: 4 MiB."""
+
 
 def _events_at_once(device: torch.device, types: int) -> int:
     return max(EVENTS, (LOGITS if device.type == "cpu" else LOGITS_GPU) // types)
@@ -86,18 +89,28 @@ class SoftmaxLoss(torch.autograd.Function):
 def log_probs_of(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
     """float32 (N, E), (V, E), (V,), int64 (N,) -> float32 (N,): ln p of the targets, nats.
 
+    With z = W h + b, ln p = z_w - ln sum_v exp z_v. On a CPU the sum is that of blocks of types, each of which stays in
+    the caches between its product and its exponentials: half as fast again with 10,000 types, which would not.
+
     All blocks share two arrays: were each to allocate its own between results that stay, the C library could
     reuse none of them, and memory would grow with N after all.
     """
-    size = min(len(targets), _events_at_once(hidden.device, len(bias)))
+    types = len(bias)
+    events, width = SCORED if hidden.device.type == "cpu" else (_events_at_once(hidden.device, types), types)
+    events, width = min(events, len(targets)), min(width, types)
     result = hidden.new_empty(len(targets), dtype=torch.float32)
-    logits, log_probs = result.new_empty(2, size, len(bias))
-    for first in range(0, len(targets), size or 1):
-        block, wanted = hidden[first : first + size].float(), targets[first : first + size, None]
-        rows = slice(0, len(wanted))
-        torch.addmm(bias, block, weight.t(), out=logits[rows])
-        torch.log_softmax(logits[rows], dim=1, out=log_probs[rows])
-        result[first : first + size] = log_probs[rows].gather(1, wanted)[:, 0]
+    arrays = result.new_empty(2, events * width)
+    for first in range(0, len(targets), events or 1):
+        block, wanted = hidden[first : first + events].float(), targets[first : first + events]
+        total = result.new_full((len(block),), -torch.inf)  # ln of the sum over the types so far
+        for begin in range(0, types, width):
+            some = weight[begin : begin + width]
+            logits, log_probs = arrays[:, : len(block) * len(some)].view(2, len(block), len(some))
+            torch.addmm(bias[begin : begin + width], block, some.t(), out=logits)
+            torch.log_softmax(logits, dim=1, out=log_probs)
+            part = logits.amax(1) - log_probs.amax(1)  # the difference is the same for all types, most exact here
+            torch.logaddexp(total, part, out=total)
+        result[first : first + events] = (block * weight[wanted]).sum(1) + bias[wanted] - total
     return result
 
 

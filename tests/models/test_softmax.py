@@ -102,16 +102,15 @@ class Allocations(TorchDispatchMode):
 
 @pytest.mark.parametrize("events", [5, 64, 999])
 def test_scoring_allocates_logits_once_however_many_events_there_are(monkeypatch, events):
-    monkeypatch.setattr(softmax, "EVENTS", 1)
-    monkeypatch.setattr(softmax, "LOGITS", 8 * 50)  # blocks of 8 events
+    monkeypatch.setattr(softmax, "SCORED", (8, 50))  # of events and of types: two blocks of types
     torch.manual_seed(1)
-    hidden, weight, bias = torch.randn(events, 4), torch.randn(50, 4), torch.randn(50)
-    targets = torch.randint(0, 50, (events,))
+    hidden, weight, bias = torch.randn(events, 4), torch.randn(100, 4), torch.randn(100)
+    targets = torch.randint(0, 100, (events,))
     with torch.inference_mode(), Allocations() as allocated:
         values = log_probs_of(hidden, weight, bias, targets)
     plain = torch.log_softmax(hidden @ weight.t() + bias, 1).gather(1, targets[:, None])[:, 0]
     torch.testing.assert_close(values, plain)
-    sizes = [size for size in allocated.sizes.values() if size != 50 * 4 * 4]  # the weights, (4, 50)
+    sizes = [size for size in allocated.sizes.values() if size != 100 * 4 * 4]  # the weights, (4, 100)
     assert sizes == [2 * min(8, events) * 50 * 4]  # one block of logits and one of their logarithms, 4 bytes each
 
 
