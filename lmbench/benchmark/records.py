@@ -22,7 +22,7 @@ from lmbench.benchmark.plan import Plan
 from lmbench.benchmark.results import Result, RunFolder
 from lmbench.corpus.text import Line
 from lmbench.corpus.tokenizers import Tokenizer
-from lmbench.corpus.words import word_openings, word_starts, written_words
+from lmbench.corpus.words import word_types, word_starts, written_words
 from lmbench.errors import ModelError, ResultsError
 from lmbench.models import registry
 from lmbench.models.base import LanguageModel
@@ -98,11 +98,11 @@ def _gathered(
 ) -> list[dict[str, Any]]:
     """The ``entries`` with the words of which their tokens, int (N,) in each of ``rows``, are pieces: how they are
     written, and the first token of each. As they are where each token is a word."""
-    opens = word_openings(tokenizer)
+    types = word_types(tokenizer)
     for text, ids, entry in zip(texts, rows, entries, strict=True):
-        if not opens.all():
+        if not types.opens.all():
             ends = np.array([len(ids)])
-            starts = word_starts(ids, ends, opens)
+            starts = word_starts(ids, ends, types)
             entry["words"], entry["starts"] = written_words(tokenizer, [text], ids, ends, starts), starts.tolist()
     return entries
 

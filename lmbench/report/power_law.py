@@ -32,7 +32,7 @@ class PowerLaw:
 
     >>> law = PowerLaw(floor=2.0, amount=30.0, exponent=0.25)
     >>> law.nats(10_000), str(law)
-    (5.0, '2.000 + 30.00 / D^0.250')
+    (5.0, '2.000 + 30 / D^0.250')
     """
 
     floor: float
