@@ -146,6 +146,7 @@ def test_the_reader_follows_what_is_chosen(page: Any) -> None:
 def test_pointing_shows_rank_probability_and_alternatives(page: Any) -> None:
     from selenium.webdriver.common.action_chains import ActionChains
 
+    choose(page, "reader-right", 2)
     tokens = page.find_elements("css selector", "#reader-panels > :first-child .token")
     ActionChains(page).move_to_element(tokens[1]).perform()
     left, right = texts(page, "#reader-panels .detail")
