@@ -22,7 +22,7 @@ from lmbench.benchmark.plan import Plan
 from lmbench.benchmark.results import Result, RunFolder
 from lmbench.corpus.text import Line
 from lmbench.corpus.tokenizers import Tokenizer
-from lmbench.corpus.words import word_types, word_starts, written_words
+from lmbench.corpus.words import word_starts, word_types, written_words
 from lmbench.errors import ModelError, ResultsError
 from lmbench.models import registry
 from lmbench.models.base import LanguageModel
