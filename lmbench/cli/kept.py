@@ -88,6 +88,13 @@ def open_text(name: str) -> Iterator[BinaryIO]:
         yield file
 
 
+def standard_input() -> str:
+    """All text of standard input. Raises CorpusError, with the place, for what is no UTF-8 text."""
+    from lmbench.corpus.reading import decoded
+
+    return decoded(sys.stdin.buffer.read(), Path("standard input"))
+
+
 def note(text: str) -> None:
     """One line on standard error."""
     click.echo(text, err=True)

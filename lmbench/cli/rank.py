@@ -173,18 +173,10 @@ def _development(by: str, choose_on: str | None, sets: Sequence[CandidateSet]) -
 
 def _sets(name: str) -> list[CandidateSet]:
     """The candidate sets of the file called ``name``, or of standard input."""
-    from lmbench.cli.kept import open_text
+    from lmbench.cli.kept import standard_input
     from lmbench.tasks.candidates import parse_candidates, read_candidates
 
-    if name != "-":
-        return read_candidates(name)
-    with open_text(name) as file:
-        content = file.read()
-    try:
-        return parse_candidates(content.decode("utf-8-sig"), "standard input")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UsageError(f"Standard input is not UTF-8 text: line {line}, byte 0x{content[error.start]:02x}.") from None
+    return parse_candidates(standard_input(), "standard input") if name == "-" else read_candidates(name)
 
 
 def _print_sets(model_name: str, ranking: Ranking, form: str) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("arguments", nargs=-1, required=True, metavar="DIR... NBEST")
+@click.argument("arguments", nargs=-1, required=True, metavar="DIR... NBEST|-")
 @click.option("--development", metavar="NBEST", help="Other lists, with references, on which the weights are tuned.")
 @click.option("--weights", metavar="NAME=W,...", help="The weights themselves, as an earlier call printed them.")
 @click.option(
@@ -127,11 +127,15 @@ class Reader:
         self.costs = _costs(costs)
 
     def __call__(self, name: str) -> list[NBestList]:
-        from lmbench.cli.kept import note
+        from lmbench.cli.kept import note, standard_input
         from lmbench.errors import UsageError
-        from lmbench.tasks.nbest import read_nbest
+        from lmbench.tasks.nbest import parse_nbest, read_nbest
 
-        lists, broken = read_nbest(name, references=self.references, costs=self.costs)
+        if name == "-":
+            name = "standard input"
+            lists, broken = parse_nbest(standard_input(), name, references=self.references, costs=self.costs)
+        else:
+            lists, broken = read_nbest(name, references=self.references, costs=self.costs)
         if broken and self.strict:
             raise UsageError(f"{name}, {broken[0]}. Mend it, or leave --strict out to go on without it.")
         for told in broken:

@@ -77,11 +77,16 @@ def _decompress(path: Path, data: bytes, kind: str) -> bytes:
 
 
 def read_text(path: Path) -> str:
-    """The text of ``path``: UTF-8, its byte-order mark dropped, otherwise verbatim.
+    """The text of ``path``: UTF-8, its byte-order mark dropped, otherwise verbatim. Raises CorpusError as
+    ``read_bytes`` and ``decoded`` do."""
+    return decoded(read_bytes(path), path)
+
+
+def decoded(data: bytes, path: Path) -> str:
+    """The text that is written in ``data``, which came from ``path``.
 
     Raises CorpusError with the position for a NUL byte, another encoding, or invalid UTF-8.
     """
-    data = read_bytes(path)
     if data[:2] in BYTE_ORDER_MARKS:
         raise CorpusError(
             f"{path} is written in {BYTE_ORDER_MARKS[data[:2]]} (it opens with the bytes {data[:2].hex(' ')}), and "
@@ -105,7 +110,7 @@ def read_text(path: Path) -> str:
             f"{path} is not valid UTF-8: {_place(data, where)} is 0x{data[where]:02X}. Convert the "
             f"file, for example with iconv -f LATIN1 -t UTF-8 or -f GB18030 for Chinese, or remove that byte."
         ) from None
-    if not text:
+    if data and not text:
         raise CorpusError(f"{path} is empty: it holds a byte-order mark and no text. Give a file that holds text.")
     return text
 

@@ -124,5 +124,16 @@ def test_rescore_refuses_what_cannot_be(
     assert told in complaint(call("rescore", kept, lists.name, *options))
 
 
+def test_lists_come_from_standard_input(call: Call, kept: Path, lists: Path) -> None:
+    content = lists.read_text(encoding="utf-8")
+    result = call("rescore", kept, "-", "--weights", "bigram=1", "--format", "csv", input=content)
+    assert float(table(result.stdout)["rescored"]["wer_percent"]) == 0
+    refused = call("rescore", kept, "-", "--weights", "bigram=1", input=content.encode() + b"\xff")
+    assert "standard input is not valid UTF-8" in complaint(refused)
+    assert "standard input holds no n-best list" in complaint(
+        call("rescore", kept, "-", "--weights", "bigram=1", input="")
+    )
+
+
 def test_rescore_needs_a_model(call: Call, lists: Path) -> None:
     assert "at least one kept model" in complaint(call("rescore", lists, "--folds", "2"))
