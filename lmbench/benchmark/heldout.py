@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from lmbench.benchmark.evidence import Heldout
-from lmbench.corpus.huggingface import HuggingFaceTokenizer
 from lmbench.corpus.text import TokenizedCorpus
 from lmbench.corpus.tokenizers import Tokenizer
+from lmbench.corpus.words import notation
 from lmbench.scoring.scorer import segment_ends
 
 LIMIT = 1 << 22
@@ -82,18 +82,15 @@ def _counts(ids: np.ndarray, types: int) -> np.ndarray:
 
 def _are_words(tokenizer: Tokenizer) -> bool:
     """Whether spaces stand between tokens."""
-    if isinstance(tokenizer, HuggingFaceTokenizer):
-        return tokenizer.style == "words"
-    return tokenizer.kind == "word" and not tokenizer.config.han
+    return notation(tokenizer) == "word" and not getattr(tokenizer.config, "han", False)
 
 
 def _pieces(tokenizer: Tokenizer) -> tuple[str, ...] | None:
     """See ``Heldout.pieces``: what each type adds to a text, in UTF-8, a character for each byte."""
-    style = tokenizer.style if isinstance(tokenizer, HuggingFaceTokenizer) else tokenizer.kind
-    types = tokenizer.vocabulary.types[1:]
+    style, types = notation(tokenizer), tokenizer.vocabulary.types[1:]
     if style == "byte":
         return ("", *map(chr, range(1, 256)))
-    if style in ("bpe", "bytes"):
+    if style == "bpe":
         return ("", *(written.translate(HIDDEN) for written in types))
     if style == "pieces":
         types = tuple(written[2:] if written.startswith("##") else f" {written}" for written in types)

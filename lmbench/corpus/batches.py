@@ -56,10 +56,15 @@ class Tokens:
         return np.flatnonzero(self.ids[1:] == 0) + 1
 
     @property
+    def hidden(self) -> np.ndarray:
+        """bool (events,): which events are ``<unk>``."""
+        unknown = self.tokenizer.vocabulary.unknown
+        return self.ids[1:] == (-1 if unknown is None else unknown)
+
+    @property
     def unknowns(self) -> int:
         """Events that are ``<unk>``."""
-        unknown = self.tokenizer.vocabulary.unknown
-        return 0 if unknown is None else int((self.ids == unknown).sum())
+        return int(np.count_nonzero(self.hidden))
 
     def rows(self) -> list[np.ndarray]:
         """Each unit with the boundary before and after it, as views: S arrays of int32."""

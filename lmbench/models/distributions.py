@@ -24,11 +24,16 @@ def distributions(model: LanguageModel, batch: Batch) -> Iterator[np.ndarray]:
         return
     rows, columns = np.nonzero(batch.targets)
     size = at_once(len(model.tokenizer.vocabulary))
-    reach = None if model.context == "stream" or model.max_context is None else max(1, model.max_context)
+    reach = reach_of(model)
     begins = np.zeros_like(columns) if reach is None else np.maximum(0, columns - reach)
     for first in range(0, len(rows), size):
         places = zip(*(part[first : first + size].tolist() for part in (rows, begins, columns)), strict=True)
         yield model.next_log_probs(Batch.of_prefixes([batch.ids[row, begin:end] for row, begin, end in places]))
+
+
+def reach_of(model: LanguageModel) -> int | None:
+    """Tokens of a prefix that ``model`` needs to tell what follows, the last ones; None for all of them."""
+    return None if model.context == "stream" or model.max_context is None else max(1, model.max_context)
 
 
 def at_once(vocabulary_size: int) -> int:

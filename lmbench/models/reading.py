@@ -13,6 +13,7 @@ import numpy as np
 
 from lmbench.corpus.batches import Batch
 from lmbench.models.base import LanguageModel, Reading, Resumable
+from lmbench.models.distributions import reach_of
 
 
 def open_reading(model: LanguageModel, prefixes: Sequence[np.ndarray]) -> Reading:
@@ -27,8 +28,7 @@ class Rereading(Reading):
 
     def __init__(self, model: LanguageModel, prefixes: Sequence[np.ndarray]) -> None:
         self.model, self.rows = model, np.stack(prefixes).astype(np.int64)  # (B, T)
-        reach = None if model.context == "stream" else model.max_context
-        self.reach = None if reach is None else max(1, reach)
+        self.reach = reach_of(model)
         self._ask()
 
     def append(self, ids: np.ndarray) -> None:

@@ -16,7 +16,6 @@ from lmbench.benchmark.results import RunFolder, SegmentSums
 from lmbench.errors import ResultsError
 from lmbench.report.comparison import (
     CONFIDENCE,
-    LN2,
     RESAMPLES,
     Comparison,
     Entry,
@@ -27,6 +26,7 @@ from lmbench.report.comparison import (
     pair_of,
 )
 from lmbench.scoring.comparison import paired_differences
+from lmbench.scoring.metrics import LN2
 
 
 def compare_characters(

@@ -7,7 +7,6 @@ model that adapts, or reads both sides), are never compared, and the reason is t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -22,10 +21,10 @@ from lmbench.errors import ResultsError
 from lmbench.report.events import describe_events, differing_parts, kind_of_number
 from lmbench.scoring.comparison import PairedDifferences, paired_differences
 from lmbench.scoring.letters import compact_letters
+from lmbench.scoring.metrics import LN2
 from lmbench.scoring.significance import holm
 
 Item = TypeVar("Item")
-LN2 = math.log(2.0)
 RESAMPLES = 10_000
 """Draws of segments and of signs, unless more are asked for."""
 CONFIDENCE = 0.95

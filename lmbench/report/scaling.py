@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy as np
 from lmbench.benchmark.results import Result, RunFolder
 from lmbench.errors import ResultsError
 from lmbench.report.power_law import PowerLaw, fit
+from lmbench.scoring.significance import resampled_sums
 
 REACH = 10.0
 """A crossing is extrapolated to so many times the largest size that was measured, and no further."""
@@ -126,16 +126,10 @@ def _resampled(folder: RunFolder, curve: Curve) -> np.ndarray | None:
             return None
         if len(sums[0].events) < 2:
             return None
-        times = _draws(len(sums[0].events))
-        losses.append(times @ np.mean([one.nats for one in sums], 0) / (times @ sums[0].events))
+        columns = np.column_stack([np.mean([one.nats for one in sums], 0), sums[0].events])
+        nats, events = resampled_sums(columns, RESAMPLES, seed=1).T
+        losses.append(nats / events)
     return np.stack(losses, 1)
-
-
-@lru_cache(maxsize=1)
-def _draws(segments: int) -> np.ndarray:
-    """int16 (R, S): how often each segment is drawn in each of R draws with replacement."""
-    drawn = np.random.default_rng(1).integers(0, segments, (RESAMPLES, segments))
-    return np.stack([np.bincount(row, minlength=segments) for row in drawn]).astype(np.int16)
 
 
 def crossings(found: Sequence[Curve]) -> list[Crossing]:

@@ -106,8 +106,7 @@ def perplexity_without_unknowns(scores: Scores) -> float | None:
     A second look, not a number to rank by: a model can buy a low one by giving all its mass to ``<unk>``
     elsewhere. None where nothing else is left or there is no perplexity.
     """
-    unknown = scores.tokens.tokenizer.vocabulary.unknown
-    known = scores.tokens.ids[1:] != (-1 if unknown is None else unknown)
+    known = ~scores.tokens.hidden
     if not _ranked(scores) or not known.any():
         return None
     return exp(float(scores.token_nats[known].mean()))

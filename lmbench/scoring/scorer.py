@@ -124,13 +124,11 @@ def score(
     token_nats = checked_nats(model, tokens, policy, batch_size, part.name)
     ends = segment_ends(tokens.ends, part.line)
     lines = part.line == "sentence"
-    unknown = model.tokenizer.vocabulary.unknown
-    hidden = tokens.ids[1:] == (-1 if unknown is None else unknown)
     words, characters, size = unit_sizes(units).T
     return Scores(
         nats=_sums(token_nats, ends),
         events=np.diff(ends, prepend=0),
-        unknowns=np.bincount(np.searchsorted(ends, np.flatnonzero(hidden), "right"), minlength=len(ends)),
+        unknowns=np.bincount(np.searchsorted(ends, np.flatnonzero(tokens.hidden), "right"), minlength=len(ends)),
         words=words,
         characters=characters + lines,
         bytes=size + lines,

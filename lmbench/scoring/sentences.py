@@ -50,8 +50,7 @@ class SentenceScores:
 
     @cached_property
     def _unknown(self) -> np.ndarray:
-        unknown = self.tokenizer.vocabulary.unknown
-        return self.asked.ids == (-1 if unknown is None else unknown)
+        return self.asked.tokens.hidden[self.asked.places]
 
     def unknown_words(self, number: int) -> list[str]:
         """What the model does not know of a sentence, as it is written there: words, or characters. ``<unk>`` that

@@ -17,6 +17,7 @@ from lmbench.errors import UsageError
 from lmbench.models.base import LanguageModel
 from lmbench.models.reading import open_reading
 from lmbench.tasks.generation import CELLS, Ends, Generated, check_writes, side_by_side
+from lmbench.tasks.prediction import largest
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,8 @@ def _step(
     """
     values = (search.totals[:, None] + log_probs).ravel()  # (rows V,)
     parents, rows, totals = [], [], []
-    for place, number in enumerate(_largest(values, 2 * settings.width).tolist()):
+    best = largest(values, 2 * settings.width)
+    for place, number in enumerate(best[values[best] > -np.inf].tolist()):
         parent, token = divmod(number, log_probs.shape[1])
         row, total = np.append(search.rows[parent], token), float(values[number])
         ended = settings.reached(model, row, begin)
@@ -117,11 +119,3 @@ def _step(
             parents, rows, totals = [], [], []  # whatever they become, it is no better
     search.rows, search.totals = rows, np.array(totals)
     return np.array(parents, np.int64)
-
-
-def _largest(values: np.ndarray, k: int) -> np.ndarray:
-    """int64, the places of the k largest values above -inf, the largest first, equal ones in their order."""
-    k = min(k, len(values))
-    places = np.flatnonzero(values >= np.partition(values, -k)[-k])
-    places = places[np.argsort(-values[places], kind="stable")[:k]]
-    return places[values[places] > -np.inf]

@@ -67,9 +67,19 @@ def next_words(model: LanguageModel, prompts: str | Sequence[str], k: int = 10) 
 
 def _likeliest(model: LanguageModel, probabilities: np.ndarray, k: int) -> tuple[NextWord, ...]:
     """The k largest of ``probabilities``, (V,), in falling order; equal ones in the order of their ids."""
-    floor = np.partition(probabilities, -k)[-k] if k < len(probabilities) else 0.0
-    ids = np.flatnonzero(probabilities >= floor)
-    ids = ids[np.argsort(-probabilities[ids], kind="stable")[:k]]
+    ids = largest(probabilities, k)
     chosen = probabilities[ids]
     columns = (model.tokenizer.tokens(ids), chosen.tolist(), np.cumsum(chosen).tolist())
     return tuple(map(NextWord, *columns))
+
+
+def largest(values: np.ndarray, k: int) -> np.ndarray:
+    """int64, the places of the k largest of ``values``, (N,), in falling order, equal ones in their order; all N where
+    there are no more.
+
+    >>> largest(np.array([0.2, 0.5, 0.2, 0.1]), 2).tolist()
+    [1, 0]
+    """
+    k = min(k, len(values))
+    places = np.flatnonzero(values >= np.partition(values, -k)[-k])
+    return places[np.argsort(-values[places], kind="stable")[:k]]

@@ -272,8 +272,7 @@ def rank(
         events = events - 1
     # a long candidate may be several segments
     sums = {key: None if v is None else np.add.reduceat(v, starts) for key, v in by_token.items()}
-    unknown = tokens.tokenizer.vocabulary.unknown
-    unknowns = np.add.reduceat((tokens.ids[1:] == (-1 if unknown is None else unknown)).astype(np.int64), starts)
+    unknowns = np.add.reduceat(tokens.hidden.astype(np.int64), starts)
     ranking = Ranking(chosen, sums["log_probs"], events, by, sums["unigram"], unknowns)  # type: ignore[arg-type]
     _ = ranking._values  # what cannot decide is refused now
     return ranking
