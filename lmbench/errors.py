@@ -57,3 +57,12 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     return UsageError(f"There is no {kind} '{name}'.{hint} Known: {', '.join(names)}.")
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things, as a message names them.
+
+    >>> counted(1, "line"), counted(3, "line")
+    ('1 line', '3 lines')
+    """
+    return f"{number} {noun}{'s' * (number != 1)}"

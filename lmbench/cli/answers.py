@@ -15,6 +15,7 @@ from lmbench.cli.lines import Item
 from lmbench.cli.tables import written
 from lmbench.corpus.batches import Batch
 from lmbench.corpus.text import Line
+from lmbench.errors import counted
 from lmbench.models.base import LanguageModel
 from lmbench.scoring.conditioning import Asked
 from lmbench.scoring.inspection import gather, inspect
@@ -76,14 +77,14 @@ class Answers:
             f"{written(exp(self.nats[name] / max(1, self.events[name])))}"
             for name, model in self.models.items()
         )
-        note(f"{_counted(self.count, 'line')} scored" + (f", {bad} left out" if bad else "") + figures)
+        note(f"{counted(self.count, 'line')} scored" + (f", {bad} left out" if bad else "") + figures)
         for words in {tuple(words.most_common()): words for words in self.unknown.values() if words}.values():
             names = ", ".join(name for name, others in self.unknown.items() if others == words)
             named = ", ".join(f"{word} ({times})" if times > 1 else word for word, times in words.most_common(NAMED))
             note(f"unknown to {names}: {named}" + (f", and {len(words) - NAMED} more" if len(words) > NAMED else ""))
         if self.crossing:
             note(
-                f"In {_counted(self.crossing, 'line')} one token reaches from the prefix into the text: it is scored "
+                f"In {counted(self.crossing, 'line')} one token reaches from the prefix into the text: it is scored "
                 "as a whole."
             )
 
@@ -155,7 +156,3 @@ def _orders(model: LanguageModel, asked: Asked) -> np.ndarray | None:
 def _has_perplexity(model: LanguageModel) -> bool:
     """Whether its scores are probabilities of one token after the other."""
     return model.normalized and model.reads == "left"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lmbench.cli.tables import json_line
+from lmbench.errors import counted
 
 if TYPE_CHECKING:
     from lmbench.models.base import LanguageModel
@@ -70,39 +71,27 @@ def correct(
     lmbench correct models/zh text.txt --confusions 形近字.txt --format jsonl
     """
     from lmbench.cli.kept import load_one, note, open_text
-    from lmbench.cli.lines import arriving_lines
-    from lmbench.errors import CorpusError
+    from lmbench.cli.lines import Reader
     from lmbench.tasks.correction import correct as correct_lines
 
     model = load_one(directory)
     candidates = _candidates(model, confusions, distance, all_words, error_rate)
     correct_lines(model, [], candidates, beam=beam)  # refuses what cannot be before anything is read
-    lines, changed, changes, bad = 0, 0, 0, 0
+    lines, changed, changes = 0, 0, 0
+    reader = Reader(name, "text", strict=strict, check=model.tokenizer.encode, verbatim=True)
     if form == "tsv":
         click.echo("\t".join(COLUMNS))
     with open_text(name) as file:
-        for group in arriving_lines(file):
-            good = []
-            for number, content in group:
-                try:
-                    good.append((number, _readable(model, content)))
-                except (ValueError, CorpusError) as error:
-                    told = f"line {number} of {'standard input' if name == '-' else name}"
-                    if strict:
-                        raise CorpusError(f"{told[0].upper()}{told[1:]} cannot be read: {error}") from None
-                    bad += 1
-                    note(f"{told} is left out: {error}")
-            done = correct_lines(model, [text for _, text in good], candidates, beam=beam)
-            for (number, _), correction in zip(good, done, strict=True):
-                _write(number, correction, form)
+        for items in reader.groups(file):
+            done = correct_lines(model, [item.text.rstrip("\r") for item in items], candidates, beam=beam)
+            for item, correction in zip(items, done, strict=True):
+                _write(item.number, correction, form)
                 changed += bool(correction.changes)
                 changes += len(correction.changes)
-            lines += len(good)
-    note(
-        f"{changes} change{'s' * (changes != 1)} in {changed} of {lines} line{'s' * (lines != 1)}"
-        + (f", {bad} left out" if bad else "")
-    )
-    if bad:
+            lines += len(items)
+    left_out = f", {reader.bad} left out" if reader.bad else ""
+    note(f"{counted(changes, 'change')} in {changed} of {counted(lines, 'line')}{left_out}")
+    if reader.bad:
         raise click.exceptions.Exit(2)
 
 
@@ -127,15 +116,6 @@ def _candidates(
         raise UsageError("--all-words says where words are looked for, and with distance 0 none are. Add --distance 1.")
     rate = error_rate if error_rate is not None else CAUTIOUS_ERROR_RATE if all_words else USUAL_ERROR_RATE
     return Candidates(model.tokenizer, sets, distance=edits, error_rate=rate, all_words=all_words)
-
-
-def _readable(model: LanguageModel, content: bytes) -> str:
-    """The line as text that the model can read. Raises ValueError or CorpusError."""
-    from lmbench.cli.lines import decode
-
-    text = decode(content).rstrip("\r")
-    model.tokenizer.encode([text])
-    return text
 
 
 def _write(number: int, correction: Correction, form: str) -> None:

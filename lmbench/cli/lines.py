@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import click
 
-from lmbench.errors import CorpusError, UsageError
+from lmbench.errors import CorpusError, UsageError, counted
 
 FORMS = ("auto", "text", "tsv", "jsonl")
 SUFFIXES = {".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
@@ -36,8 +36,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Item(NamedTuple):
-    """One line. ``number``: from 1. ``text``: with single spaces. ``prefix``: what stands before it, if something does.
-    ``rest``: all columns or keys but that of the text, in their order."""
+    """One line. ``number``: from 1. ``text``: with single spaces, unless read verbatim. ``prefix``: what stands
+    before it, if something does. ``rest``: all columns or keys but that of the text, in their order."""
 
     number: int
     text: str
@@ -78,12 +78,14 @@ class Reader:
         prefix_field: str | None = None,
         strict: bool = False,
         check: Callable[[list[str]], object] | None = None,
+        verbatim: bool = False,
     ) -> None:
         """``form``: one of ``FORMS``. ``field``, ``prefix_field``: columns or keys. ``check``: told the texts of a
-        group before they are given out; raises CorpusError where one of them cannot be used."""
+        group before they are given out; raises CorpusError where one of them cannot be used. ``verbatim``: plain lines
+        keep their white space."""
         self.name, self.field, self.prefix_field, self.strict, self.check = name, field, prefix_field, strict, check
         self.form = SUFFIXES.get(Path(name).suffix.lower(), "text") if form == "auto" else form
-        self.bad = 0
+        self.bad, self.verbatim = 0, verbatim
         self.columns: list[str] = []
         given = "--field" if field else "--prefix-field" if prefix_field else None
         if self.form == "text" and given:
@@ -150,7 +152,7 @@ class Reader:
             return self._row(number, text.rstrip("\r"))
         if self.form == "jsonl":
             return self._object(number, text)
-        return Item(number, " ".join(text.split()))
+        return Item(number, text if self.verbatim else " ".join(text.split()))
 
     def _row(self, number: int, line: str) -> Item | None:
         cells = line.split("\t")
@@ -159,7 +161,7 @@ class Reader:
         if len(cells) != len(self.columns):
             if not line.strip():
                 return None
-            raise _BadLine(f"it has {_counted(len(cells), 'column')}, and the first row has {len(self.columns)}")
+            raise _BadLine(f"it has {counted(len(cells), 'column')}, and the first row has {len(self.columns)}")
         row = dict(zip(self.columns, cells, strict=True))
         text, prefix = row.pop(self._column), row[self._prefix_column] if self._prefix_column else None
         return Item(number, " ".join(text.split()), prefix, row)
@@ -259,7 +261,3 @@ def _nearest(name: str, known: Sequence[str]) -> str:
     """The known names, and the nearest of them."""
     near = get_close_matches(name, known, n=1, cutoff=0.5)
     return (f" Did you mean '{near[0]}'?" if near else "") + (f" There are: {', '.join(known)[:200]}." if known else "")
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"

@@ -35,9 +35,9 @@ def next_words(arguments: tuple[str, ...], prompts: tuple[str, ...], k: int, for
     lmbench next models/kn5 prompts.txt -k 3 --format tsv
     """
     from lmbench.cli.generate import check_text
-    from lmbench.cli.kept import load_models, models_and_file, note, open_text
-    from lmbench.cli.lines import arriving_lines, decode
-    from lmbench.errors import CorpusError, UsageError
+    from lmbench.cli.kept import load_models, models_and_file, open_text
+    from lmbench.cli.lines import Reader
+    from lmbench.errors import UsageError
     from lmbench.tasks.prediction import next_words as predict
 
     folders, name = models_and_file(arguments)
@@ -59,21 +59,12 @@ def next_words(arguments: tuple[str, ...], prompts: tuple[str, ...], k: int, for
     if prompts:
         answer(range(1, len(prompts) + 1), list(prompts))
         return
-    bad = 0
+    tokenizers = [model.tokenizer for model in models.values()]
+    reader = Reader(name, "text", check=lambda texts: [one.encode(texts) for one in tokenizers], verbatim=True)
     with open_text(name) as file:
-        for group in arriving_lines(file):
-            good = []
-            for number, content in group:
-                try:
-                    text = decode(content)
-                    for model in models.values():
-                        model.tokenizer.encode([text])
-                    good.append((number, text))
-                except (ValueError, CorpusError) as error:
-                    bad += 1
-                    note(f"line {number} of {'standard input' if name == '-' else name} is left out: {error}")
-            answer([number for number, _ in good], [text for _, text in good])
-    if bad:
+        for items in reader.groups(file):
+            answer([item.number for item in items], [item.text for item in items])
+    if reader.bad:
         raise click.exceptions.Exit(2)
 
 

@@ -21,6 +21,13 @@ line_option = click.option(
     type=click.Choice(["sentence", "text"]),
     help="What a line of your own text is: a sentence (default), or mere text that runs on.",
 )
+trained_line_option = click.option(
+    "--line",
+    type=click.Choice(["sentence", "text"]),
+    default="sentence",
+    show_default=True,
+    help="What a line was to the models in training.",
+)
 tokenizer_option = click.option(
     "--tokenizer",
     metavar="SPEC",

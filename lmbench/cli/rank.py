@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from lmbench.cli.options import spelling_option
+from lmbench.cli.options import spelling_option, trained_line_option
 from lmbench.cli.tables import json_line
 from lmbench.errors import UsageError
 
@@ -42,13 +42,7 @@ COLUMNS = ("model", "set", "place", "log_prob", "log_prob_per_token", "tokens", 
     help="A kept unigram model (ngram:order=1) for slor; by default the counts of each model's vocabulary.",
 )
 @spelling_option(default="given", show_default=True)
-@click.option(
-    "--line",
-    type=click.Choice(["sentence", "text"]),
-    default="sentence",
-    show_default=True,
-    help="What a line was to the models in training.",
-)
+@trained_line_option
 @click.option(
     "--format",
     "form",

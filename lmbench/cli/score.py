@@ -9,6 +9,7 @@ import click
 
 from lmbench.cli.layouts import LOG_PROB, Layout, kinds
 from lmbench.cli.lines import Reader, input_options
+from lmbench.cli.options import trained_line_option
 
 if TYPE_CHECKING:
     from lmbench.corpus.text import Line
@@ -26,13 +27,7 @@ FORMATS = ("table", "tsv", "jsonl")
 @click.option("--prefix", metavar="TEXT", help="Read before every line, not scored: ln p(line | TEXT).")
 @click.option("--prefix-field", metavar="NAME", help="Column or key that holds such a text for each line.")
 @click.option("--wide", is_flag=True, help="Models side by side, in one row.")
-@click.option(
-    "--line",
-    type=click.Choice(["sentence", "text"]),
-    default="sentence",
-    show_default=True,
-    help="What a line was to the models in training.",
-)
+@trained_line_option
 @input_options
 @click.option(
     "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="How rows are written."

@@ -9,6 +9,7 @@ from typing import Any
 from lmbench.benchmark.results import Result
 from lmbench.report.comparison import Compared
 from lmbench.report.plots import accuracies
+from lmbench.report.tables import measured_alike, stated_in
 
 STEPS = 9
 """Shades of the heat tables, those of ``style.css``."""
@@ -33,6 +34,7 @@ def phenomena(results: Sequence[Result]) -> dict[str, Any] | None:
     return {
         "about": f"Right sentence first, in percent of {each} candidate sets a row, with the 95 % interval.",
         "headings": ["phenomenon", *labels],
+        "align": ["left", *["right"] * len(labels)],
         "rows": [(name, [_accuracy(row.get(label)) for label in labels]) for name, row in found.items()],
     }
 
@@ -69,11 +71,8 @@ def published(results: Sequence[Result]) -> dict[str, Any] | None:
     for result in results:
         given = result.details.get("published")
         if result.published is not None and given:
-            unit = "nats per token" if given["unit"] == "nats" else given["unit"]
-            decimals = 4 if given["unit"] == "nats" else 2
-            here = "" if result.measured is None else f"{result.measured:,.{decimals}f}"
-            split = given["split"].replace("+", " and ")
-            rows.append((result.label, f"{result.published:g}", here, unit, split, given["source"].rstrip(".")))
+            figures = f"{result.published:g}", measured_alike(result)
+            rows.append((result.label, *figures, *stated_in(given), given["source"].rstrip(".")))
     if not rows:
         return None
     headings = ("model", "published", "here", "unit", "split", "source")

@@ -301,15 +301,21 @@ def _published(results: Sequence[Result]) -> list[str]:
     """Where the published figures come from, one line each."""
     stated = {result.model: result.details["published"] for result in results if result.published is not None}
     return [
-        f"Published of {model}: {given['figure']:g}, {_alike(given)}. {given['source'].rstrip('.')}."
+        f"Published of {model}: {given['figure']:g}, {' of '.join(stated_in(given))}. {given['source'].rstrip('.')}."
         for model, given in stated.items()
     ]
 
 
-def _alike(given: Mapping[str, str]) -> str:
-    """The unit and split of a published figure in words."""
-    unit = "nats per token" if given["unit"] == "nats" else given["unit"]
-    return f"{unit} of {given['split'].replace('+', ' and ')}"
+def stated_in(given: Mapping[str, str]) -> tuple[str, str]:
+    """Unit and split of a published figure, in words."""
+    return "nats per token" if given["unit"] == "nats" else given["unit"], given["split"].replace("+", " and ")
+
+
+def measured_alike(result: Result) -> str:
+    """What was measured in the unit and on the split of the published figure."""
+    if result.measured is None:
+        return ""
+    return f"{result.measured:,.4f}" if result.details["published"]["unit"] == "nats" else f"{result.measured:,.2f}"
 
 
 def _about(result: Result) -> str:
@@ -349,7 +355,7 @@ def _stated(name: str, result: Result) -> str:
         return f"{result.published:g}"
     if (given["unit"], given["split"]) == ("perplexity", "test") and result.perplexity is not None:
         return ""
-    return f"{result.measured:,.4f}" if given["unit"] == "nats" else f"{result.measured:,.2f}"
+    return measured_alike(result)
 
 
 def _best(column: Column, results: Sequence[Result]) -> list[int]:

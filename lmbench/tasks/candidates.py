@@ -29,7 +29,7 @@ from typing import Any
 
 from lmbench.corpus.reading import read_text
 from lmbench.corpus.text import Corpus
-from lmbench.errors import UsageError
+from lmbench.errors import UsageError, counted
 from lmbench.tasks.corruption import corrupted
 
 SHOWN = 5
@@ -124,7 +124,7 @@ def parse_candidates(text: str, name: str = "candidates") -> list[CandidateSet]:
     if broken:
         more = f"; and {len(broken) - SHOWN} more lines" if len(broken) > SHOWN else ""
         raise UsageError(
-            f"{name} has {_counted(len(broken), 'broken line')}: {'; '.join(broken[:SHOWN])}{more}. Write each line "
+            f"{name} has {counted(len(broken), 'broken line')}: {'; '.join(broken[:SHOWN])}{more}. Write each line "
             'as {"candidates": ["...", "..."], "answer": 0}, or plain sentences with a blank line between two lists.'
         )
     if not sets:
@@ -193,7 +193,3 @@ def _kind(content: Any) -> str:
         ((int, float), "a number"),
     )
     return next((word for kind, word in kinds if isinstance(content, kind)), repr(content))
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("s" if number != 1 else "")

@@ -27,6 +27,7 @@ from lmbench.models import registry
 from lmbench.report.tables import write_tables
 from lmbench.training.budget import Budget
 
+pytestmark = pytest.mark.usefixtures("toy")
 TRAIN = "the dog sleeps\nthe cat sleeps here\nthe dog eats\na cat eats here\na dog sleeps there\n" * 4
 TEST = "the dog sleeps here\na cat sleeps\nthe cat eats there\na bird eats here"
 FARM = Corpus(
@@ -56,13 +57,6 @@ FAMILIES = {
     "gpt": "gpt:width=8:heads=2:layers=1:sequence_length=8:batch_size=2",
     "bert": "bert:width=8:heads=2:layers=1:sequence_length=8:batch_size=2",
 }
-
-
-@pytest.fixture(autouse=True)
-def toy(monkeypatch: pytest.MonkeyPatch) -> type[Toy]:
-    monkeypatch.setitem(registry.MODELS, "toy", "toy_models:Toy")
-    Toy.fitted, Toy.interrupts = [], 0
-    return Toy
 
 
 def run(models: str, out: Path, corpus: Corpus = FARM, *, resume: bool = False, **fields: Any) -> RunResult:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import random
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors import SafetensorError
-from toy_models import Toy
+from toy_models import sentences
 
 from lmbench.benchmark.recipe import Recipe
 from lmbench.benchmark.results import COLUMNS, RunFolder
@@ -28,26 +27,14 @@ from lmbench.report.tables import write_tables
 from lmbench.scoring import metrics
 from lmbench.training.checkpoints import atomic
 
+pytestmark = pytest.mark.usefixtures("toy")
 TIMES = {"train_seconds", "peak_memory_mib", "memory_added_mib", "train_tokens_per_second", "score_tokens_per_second"}
-
-
-def sentences(seed: int, count: int) -> str:
-    generator = random.Random(seed)
-    parts = (["the", "a"], ["old", "young"], ["dog", "cat", "cow"], ["sleeps", "eats"], ["here", "there"])
-    return "\n".join(" ".join(generator.choice(words) for words in parts) for _ in range(count))
 
 
 @pytest.fixture
 def corpus() -> Corpus:
     splits = ("train", 80), ("valid", 20), ("test", 20)
     return Corpus("farm", *(Split(name, (sentences(seed, count),)) for seed, (name, count) in enumerate(splits)))
-
-
-@pytest.fixture(autouse=True)
-def toy(monkeypatch: pytest.MonkeyPatch) -> type[Toy]:
-    monkeypatch.setitem(registry.MODELS, "toy", "toy_models:Toy")
-    Toy.fitted, Toy.interrupts = [], 0
-    return Toy
 
 
 def run(models: str, out: Path, corpus: Corpus, *, resume: bool = False, **fields: Any) -> RunResult:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import random
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from toy_models import Toy
+from toy_models import sentences
 
 from lmbench.benchmark.plan import make_plan
 from lmbench.benchmark.recipe import Published, Recipe
@@ -27,13 +26,8 @@ from lmbench.report.accuracies import compare_accuracies
 from lmbench.report.comparison import compared
 from lmbench.report.tables import write_tables
 
+pytestmark = pytest.mark.usefixtures("toy")
 SIZES = (1000, 2000, "full")
-
-
-def sentences(seed: int, count: int) -> str:
-    generator = random.Random(seed)
-    parts = (["the", "a"], ["old", "young"], ["dog", "cat", "cow"], ["sleeps", "eats"], ["here", "there"])
-    return "\n".join(" ".join(generator.choice(words) for words in parts) for _ in range(count))
 
 
 @pytest.fixture
@@ -41,13 +35,6 @@ def corpus() -> Corpus:
     """600 sentences of five words to learn from: 3600 tokens, boundaries included."""
     splits = ("train", 600), ("valid", 20), ("test", 20)
     return Corpus("farm", *(Split(name, (sentences(seed, count),)) for seed, (name, count) in enumerate(splits)))
-
-
-@pytest.fixture(autouse=True)
-def toy(monkeypatch: pytest.MonkeyPatch) -> type[Toy]:
-    monkeypatch.setitem(registry.MODELS, "toy", "toy_models:Toy")
-    Toy.fitted, Toy.interrupts = [], 0
-    return Toy
 
 
 def run(models: str, out: Path, corpus: Corpus, *, resume: bool = False, **fields: Any) -> RunResult:

@@ -1,7 +1,8 @@
-"""Families for tests of the runner: one that learns a little, and some that go wrong."""
+"""Families for tests of the runner: one that learns a little, and some that go wrong; and sentences to learn from."""
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -77,3 +78,9 @@ class Toy(Trainable):
         model = cls(ToyConfig(state["seed"], state["trouble"]))
         model.tokenizer, model.log_p = tokenizer, np.array(state["log_p"])
         return model
+
+
+def sentences(seed: int, count: int) -> str:
+    generator = random.Random(seed)
+    parts = (["the", "a"], ["old", "young"], ["dog", "cat", "cow"], ["sleeps", "eats"], ["here", "there"])
+    return "\n".join(" ".join(generator.choice(words) for words in parts) for _ in range(count))
