@@ -176,7 +176,7 @@ class FeedForward(NeuralModel):
             "batch_size": 32,
             "sequence_length": 32,
             "optimizer": "adamw",
-            "learning_rate": 6e-3,
+            "learning_rate": 6e-3 if fine else 2e-3,
         }
 
     def build(self, vocabulary_size: int) -> FeedForwardNetwork:

@@ -25,7 +25,7 @@ from lmbench.report.drawing import (
 COSTS = (
     ("train_seconds", "seconds of training", "training"),
     ("parameters", "parameters, or n-grams stored", "parameters"),
-    ("peak_memory_mib", "peak memory of the process (MiB)", "memory"),
+    ("memory_added_mib", "memory that it added to the process (MiB)", "memory"),
     ("score_tokens_per_second", "tokens scored in a second", "speed"),
 )
 """Field of a result -> what stands under its panel; the name of its file after ``cost_``."""

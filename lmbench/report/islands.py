@@ -32,7 +32,8 @@ def reader(kept: Mapping[str, Any] | None, labels: Sequence[str], separator: str
     """``reader.json`` in half the bytes: alternatives are numbers of ``types``, and numbers have few digits.
 
     ``labels``: the models that have a place in the report, in its order. ``separator``: what stands between tokens in a
-    text. Infinite nats are null. None where nothing is kept.
+    text. ``pieces``: whether tokens of some model are pieces of words. Infinite nats are null. None where nothing is
+    kept.
     """
     if not kept or not kept.get("sentences"):
         return None
@@ -41,10 +42,9 @@ def reader(kept: Mapping[str, Any] | None, labels: Sequence[str], separator: str
         return None
     types: dict[str, int] = {}
     models = [[_entry(entry, types) for entry in kept["models"][label]] for label in known]
-    sentences = [
-        {"tokens": sentence["tokens"], "text": excerpt(sentence["tokens"], separator)} for sentence in kept["sentences"]
-    ]
-    return {"labels": known, "sentences": sentences, "models": models, "types": list(types)}
+    sentences = [{**_pieces(one), "text": excerpt(one["tokens"], separator)} for one in kept["sentences"]]
+    pieces = any("words" in one for row in (sentences, *models) for one in row)
+    return {"labels": known, "sentences": sentences, "models": models, "types": list(types), "pieces": pieces}
 
 
 def different(scores: TokenScores | None, labels: Sequence[str]) -> dict[str, Any] | None:
@@ -71,7 +71,7 @@ def _entry(entry: Mapping[str, Any], types: dict[str, int]) -> dict[str, Any]:
     """One sentence under one model; ``types`` grows by what is new."""
     found: dict[str, Any] = {"nats": _rounded(entry["nats"])}
     if entry.get("tokens"):
-        found["tokens"] = entry["tokens"]
+        found |= _pieces(entry)
     if entry.get("rank"):
         found["rank"] = entry["rank"]
     if entry.get("entropy"):
@@ -82,6 +82,11 @@ def _entry(entry: Mapping[str, Any], types: dict[str, int]) -> dict[str, Any]:
             for alternatives in entry["top"]
         ]
     return found
+
+
+def _pieces(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Its tokens, and the words that they are pieces of, if they are."""
+    return {name: entry[name] for name in ("tokens", "words", "starts") if entry.get(name)}
 
 
 def _rounded(numbers: Sequence[float]) -> list[float | None]:

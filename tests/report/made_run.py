@@ -29,8 +29,8 @@ def made(model: str, perplexity: float | None = None, **fields: Any) -> Result:
     interval = {} if perplexity is None else {"perplexity_low": 0.9 * perplexity, "perplexity_high": 1.1 * perplexity}
     known = {
         "seed": None, "kind": "toy", "comparison": "one", "signature": f"ppl|{model}", "folder": model,
-        "train_seconds": 10.0, "parameters": 1000, "peak_memory_mib": 400.0, "score_tokens_per_second": 2000.0,
-        "valid_perplexity": perplexity, "bits_per_byte": 1.0,
+        "train_seconds": 10.0, "parameters": 1000, "peak_memory_mib": 400.0, "memory_added_mib": 90.0,
+        "score_tokens_per_second": 2000.0, "valid_perplexity": perplexity, "bits_per_byte": 1.0,
         "details": {"signature": signature, "ranking": {"phenomena": phenomena}, "fit": {"curve": CURVE}},
         **interval, **fields,
     }  # fmt: skip

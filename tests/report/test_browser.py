@@ -59,7 +59,8 @@ def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     made_run.write_run(path, MODELS, request.param, tokens)
     kept = json.loads((path / "reader.json").read_text(encoding="utf-8"))
     own = {"tokens": list("ab cdef"), "nats": [1.0] * 7, "rank": None, "entropy": None, "top": None}
-    kept["models"]["模型"] = [own, own]  # a model with tokens of its own, and nothing but their nats
+    words = {"words": ["ab", "cdef"], "starts": [0, 2]}
+    kept["models"]["模型"] = [{**own, **words}] * 2  # a model with pieces of its own, and nothing but their nats
     (path / "reader.json").write_text(json.dumps(kept), encoding="utf-8")
     return write_page(path).as_uri()
 
@@ -159,12 +160,23 @@ def test_pointing_shows_rank_probability_and_alternatives(page: Any) -> None:
 
 def test_a_model_with_tokens_of_its_own_is_pointed_at_alone(page: Any) -> None:
     choose(page, "reader-right", 1)
+    page.find_element("id", "reader-whole").click()
     assert texts(page, "#reader-panels > :last-child .token") == [f"{token}1.4" for token in "ab␣cdef"]
     before = texts(page, "#reader-panels .detail")[0]
     page.find_elements("css selector", "#reader-panels > :last-child .token")[2].click()
     left, right = texts(page, "#reader-panels .detail")
     assert left == before
     assert "No alternatives are kept" in right
+
+
+def test_pieces_are_shown_as_the_words_they_make(page: Any) -> None:
+    choose(page, "reader-right", 1)
+    # 2 and 5 pieces of 1 nat each, 1.44 bits: exp(-5) = 0.0067; 7 / ln 2 = 10.1 bits in two words
+    assert texts(page, "#reader-panels > :last-child .token") == ["ab2.9", "cdef7.2"]
+    assert "10.1 bits, 5.05 per word" in texts(page, "#reader-panels h3")[1]
+    page.find_elements("css selector", "#reader-panels > :last-child .token")[1].click()
+    told = texts(page, "#reader-panels > :last-child .detail")[0]
+    assert "7.21 bits, probability 0.0067; in pieces: ␣ 1.44, c 1.44, d 1.44, e 1.44, f 1.44" in told
 
 
 def test_the_reader_is_walked_by_the_keyboard(page: Any) -> None:

@@ -170,7 +170,14 @@ def test_the_reader_keeps_what_it_needs() -> None:
         "sentences": [{"tokens": ["a", "b"], "text": "a b"}],
         "models": [[{"nats": [1.235, None], "rank": [1, 9], "top": [[[0, 0.123]], [[1, 0.1], [0, 0.05]]]}]],
         "types": ["a", "b"],
+        "pieces": False,
     }
+    words = {"words": ["ab"], "starts": [0]}
+    pieces = {"sentences": [{**kept["sentences"][0], **words}], "models": {"x": [entry]}}  # type: ignore[index]
+    shown = reader(pieces, ["x"], " ")
+    assert shown is not None
+    assert shown["pieces"]
+    assert shown["sentences"] == [{"tokens": ["a", "b"], "text": "a b", **words}]
     assert reader(None, ["x"], " ") is None
     assert reader({"sentences": [], "models": {}}, ["x"], " ") is None
 

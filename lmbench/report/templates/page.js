@@ -72,25 +72,45 @@ function written(token) {
 function readerOf(reader) {
   const [sentence, left, right] = ["sentence", "left", "right"].map((name) => document.getElementById(`reader-${name}`));
   const panels = document.getElementById("reader-panels");
+  const whole = document.getElementById("reader-whole"); // there if tokens are pieces of words
   let place = 0;
 
   const entry = (model) => reader.models[model.value][sentence.value];
-  const tokens = (said) => said.tokens || reader.sentences[sentence.value].tokens;
-  const aligned = () => !entry(left).tokens && !entry(right).tokens;
+  const sum = (numbers) => numbers.reduce((all, nats) => (all === null || nats === null ? null : all + nats), 0);
 
-  function describe(said, at) {
+  // What is shown: words where they are asked for and known, else tokens; [text, first token, the one after the last]
+  function units(said) {
+    const from = said.tokens ? said : reader.sentences[sentence.value];
+    if (!from.words || !whole.checked) return from.tokens.map((token, at) => [token, at, at + 1]);
+    return from.words.map((word, at) => [word, from.starts[at], from.starts[at + 1] ?? from.tokens.length]);
+  }
+
+  function aligned() {
+    const [one, other] = [units(entry(left)), units(entry(right))];
+    return one.length === other.length && one.every(([text], at) => text === other[at][0]);
+  }
+
+  function describe(said, [text, first, end]) {
     const box = element("div", "detail");
-    const surprisal = bits(said.nats[at]);
     const line = element("p");
-    const word = element("b", "", written(tokens(said)[at]));
+    const word = element("b", "", written(text));
+    const nats = sum(said.nats.slice(first, end));
     word.lang = data.language;
-    line.append(word, ` ${show(surprisal, 2)} bits, probability ${probability(said.nats[at])}`);
-    if (said.rank) line.append(`, rank ${said.rank[at].toLocaleString("en")}`);
-    if (said.entropy) line.append(`; the model was uncertain by ${show(bits(said.entropy[at]), 1)} bits`);
+    line.append(word, ` ${show(bits(nats), 2)} bits, probability ${probability(nats)}`);
+    if (end - first > 1) {
+      const tokens = said.tokens || reader.sentences[sentence.value].tokens;
+      line.append("; in pieces: ");
+      for (let at = first; at < end; at += 1) {
+        const piece = element("b", "", written(tokens[at]));
+        piece.lang = data.language;
+        line.append(piece, ` ${show(bits(said.nats[at]), 2)}${at + 1 < end ? ", " : ""}`);
+      }
+    } else if (said.rank) line.append(`, rank ${said.rank[first].toLocaleString("en")}`);
+    if (said.entropy) line.append(`; the model was uncertain by ${show(bits(said.entropy[first]), 1)} bits`);
     box.append(line);
     if (said.top) {
       const table = element("table");
-      for (const [type, share] of said.top[at]) {
+      for (const [type, share] of said.top[first]) {
         const row = table.insertRow();
         const cell = row.insertCell();
         cell.textContent = written(reader.types[type]);
@@ -118,7 +138,7 @@ function readerOf(reader) {
         cell.classList.toggle("chosen", number === at);
         cell.tabIndex = number === at ? 0 : -1;
       });
-      other.querySelector(".detail").replaceWith(describe(said, at));
+      other.querySelector(".detail").replaceWith(describe(said, units(said)[at]));
     }
   }
 
@@ -126,16 +146,17 @@ function readerOf(reader) {
     const said = entry(model);
     const panel = element("div");
     panel.model = model;
-    const total = said.nats.reduce((sum, nats) => sum + (nats === null ? Infinity : nats), 0);
+    const [total, shown] = [bits(sum(said.nats)), units(said)];
+    const name = shown.length < said.nats.length ? "word" : "token";
     const heading = element("h3", "", reader.labels[model.value]);
-    heading.append(element("small", "", `${show(bits(total), 1)} bits, ${show(bits(total) / said.nats.length, 2)} per token`));
+    heading.append(element("small", "", `${show(total, 1)} bits, ${show(total / shown.length, 2)} per ${name}`));
     const list = element("div", "tokens");
     list.lang = data.language;
     list.setAttribute("role", "group");
     list.setAttribute("aria-label", `The sentence under ${reader.labels[model.value]}`);
-    said.nats.forEach((nats, at) => {
-      const surprisal = bits(nats);
-      const cell = element("button", `token h${Math.min(8, Math.floor(surprisal / 2))}`, written(tokens(said)[at] ?? ""));
+    shown.forEach(([text, first, end], at) => {
+      const surprisal = bits(sum(said.nats.slice(first, end)));
+      const cell = element("button", `token h${Math.min(8, Math.floor(surprisal / 2))}`, written(text));
       cell.type = "button";
       cell.append(element("small", "", show(surprisal, 1)));
       cell.addEventListener("mouseenter", () => choose(panel, at));
@@ -156,8 +177,11 @@ function readerOf(reader) {
 
   function widest() {
     if (!aligned()) return 0;
-    const [one, other] = [entry(left).nats, entry(right).nats];
-    const apart = one.map((nats, at) => Math.abs(nats - other[at]));
+    const [one, other] = [entry(left), entry(right)];
+    const apart = units(one).map(([, first, end], at) => {
+      const [, begin, stop] = units(other)[at];
+      return Math.abs(bits(sum(one.nats.slice(first, end))) - bits(sum(other.nats.slice(begin, stop))));
+    });
     return Math.max(0, apart.indexOf(Math.max(...apart)));
   }
 
@@ -165,13 +189,13 @@ function readerOf(reader) {
     const same = left.value === right.value;
     panels.replaceChildren(...(same ? [panelOf(left)] : [panelOf(left), panelOf(right)]));
     const at = widest();
-    for (const panel of panels.children) choose(panel, Math.min(at, entry(panel.model).nats.length - 1));
+    for (const panel of panels.children) choose(panel, Math.min(at, units(entry(panel.model)).length - 1));
   }
 
   fill(sentence, reader.sentences.map((one) => one.text), 0);
   fill(left, reader.labels, 0);
   fill(right, reader.labels, reader.labels.length > 1 ? 1 : 0);
-  for (const select of [sentence, left, right]) select.addEventListener("change", draw);
+  for (const control of [sentence, left, right, whole]) control?.addEventListener("change", draw);
   for (const [name, step] of [["previous", -1], ["next", 1]]) {
     document.getElementById(`reader-${name}`).addEventListener("click", () => {
       const count = reader.sentences.length;
