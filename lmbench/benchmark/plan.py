@@ -133,9 +133,10 @@ def make_plan(recipe: Recipe, corpus: Corpus | None, check: Callable[[Recipe], N
     sets, order, origin = _candidates(recipe, corpus, given)
     data = corpus.tokenize(recipe.tokenizer)
     _check_candidates(given or (), data.tokenizer, recipe)
-    if recipe.train_sizes:
-        jobs = at_each_size(jobs, in_tokens(recipe.train_sizes, data.train.events, corpus.name))
     source, notes = _source(data)
+    if recipe.train_sizes:
+        sizes, told = in_tokens(recipe.train_sizes, data.train.events, corpus.name)
+        jobs, notes = at_each_size(jobs, sizes), (*notes, *told)
     if source is not None:
         jobs = [Job(SOURCE, SOURCE, None, SOURCE), *jobs]
     plan = Plan(recipe, tuple(jobs), data, sets, order, origin, source, notes)

@@ -41,15 +41,12 @@ def read_sizes(given: Any) -> Sizes:
     return sizes
 
 
-def in_tokens(sizes: Sizes, events: int, corpus: str) -> tuple[int, ...]:
-    """The sizes in tokens of a training split of ``events``. Raises UsageError for one that is larger."""
-    for size in sizes:
-        if size != FULL and _amount(size) > events:
-            raise UsageError(
-                f"A training size of {_written(size)} tokens is asked for, and the training split of {corpus} has "
-                f"{events:,}. Ask for less, or for full."
-            )
-    return tuple(dict.fromkeys(events if size == FULL else int(size) for size in sizes))
+def in_tokens(sizes: Sizes, events: int, corpus: str) -> tuple[tuple[int, ...], list[str]]:
+    """The sizes in tokens of a training split of ``events``, the whole of it for any that is larger; and what to tell
+    of those."""
+    larger = [_written(size) for size in sizes if size != FULL and _amount(size) > events]
+    told = f"{' and '.join(larger)} tokens are more than the {events:,} of the training split of {corpus}: all of it"
+    return tuple(dict.fromkeys(int(min(_amount(size), events)) for size in sizes)), [told] if larger else []
 
 
 def at_each_size(jobs: Sequence[Job], sizes: Sequence[int]) -> list[Job]:

@@ -61,11 +61,13 @@ def _side_by_side(rankings: Mapping[str, Ranking]) -> Iterator[dict[str, Any]]:
     from lmbench.tasks.paradigms import accuracy_rows, letters
 
     columns = {name: {row[:4]: row for row in accuracy_rows(ranking)} for name, ranking in rankings.items()}
-    for key in dict.fromkeys(key for rows in columns.values() for key in rows):
+    keys = list(dict.fromkeys(key for rows in columns.values() for key in rows))
+    listed = {phenomenon for level, _, phenomenon, _ in keys if level == "paradigm"}
+    for key in keys:
         found = {name: rows.get(key) for name, rows in columns.items()}
         first = next(row for row in found.values() if row)
-        if first.level == "phenomenon" and first.paradigms == 1 and first.phenomenon:  # its one paradigm says it all
-            continue
+        if first.level == "phenomenon" and first.paradigms == 1 and first.phenomenon in listed:
+            continue  # its one paradigm says it all
         told = {"macro": "all: mean of paradigms", "micro": "all sets", "known": "sets of known words"}
         together = f"{first.paradigms} together" if first.paradigms > 1 and first.level != "micro" else None
         yield {

@@ -83,9 +83,9 @@ def correct(
         click.echo("\t".join(COLUMNS))
     with open_text(name) as file:
         for items in reader.groups(file):
-            done = correct_lines(model, [item.text.rstrip("\r") for item in items], candidates, beam=beam)
+            done = correct_lines(model, [item.text.removesuffix("\r") for item in items], candidates, beam=beam)
             for item, correction in zip(items, done, strict=True):
-                _write(item.number, correction, form)
+                _write(item.number, correction, form, ending="\r" if item.text.endswith("\r") else "")
                 changed += bool(correction.changes)
                 changes += len(correction.changes)
             lines += len(items)
@@ -118,8 +118,8 @@ def _candidates(
     return Candidates(model.tokenizer, sets, distance=edits, error_rate=rate, all_words=all_words)
 
 
-def _write(number: int, correction: Correction, form: str) -> None:
-    """One line, in one of the forms."""
+def _write(number: int, correction: Correction, form: str, ending: str) -> None:
+    """One line, in one of the forms; ``ending``: what stood before the line feed."""
     from lmbench.cli.kept import note
 
     if form == "jsonl":
@@ -128,7 +128,7 @@ def _write(number: int, correction: Correction, form: str) -> None:
         click.echo(json_line({**content, "nats": correction.nats, "changes": changes}))
         return
     if form == "text":
-        click.echo(correction.corrected)
+        click.echo(correction.corrected + ending)
     for start, end, original, replacement, nats in correction.changes:
         if form == "tsv":
             click.echo(f"{number}\t{start}\t{end}\t{original}\t{replacement}\t{nats:.4f}")

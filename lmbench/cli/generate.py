@@ -137,11 +137,11 @@ def _prompts(name: str, strict: bool, model: LanguageModel) -> tuple[list[str], 
 
 
 def _diversity(texts: Sequence[Generated], form: str) -> Iterable[str]:
-    """Figures of the texts: a line of JSON, or a paragraph of lines."""
+    """Figures of what was written after the prompts: a line of JSON, or a paragraph of lines."""
     from lmbench.cli.tables import json_line
     from lmbench.tasks.diversity import diversity
 
-    found = diversity([generated.text for generated in texts])
+    found = diversity([generated.continuation for generated in texts])
     if form == "jsonl":
         return [json_line({"diversity": found})]
     shown = {key: f"{value:.4f}" if isinstance(value, float) else value for key, value in found.items()}

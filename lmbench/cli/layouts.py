@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from lmbench.cli.tables import json_line, plain, written
+from lmbench.corpus.vocabulary import UNKNOWN
 from lmbench.errors import UsageError
 
 
@@ -117,7 +118,8 @@ class Layout:
             yield f"{opening}  {'model':<{self._model_width}}{position}{figures_text}  {self.kind.label}"
 
     def written(self, line: Answer) -> Iterator[str]:
-        """The rows of a line. Raises UsageError where models that stand side by side cut it into different pieces."""
+        """The rows of a line. Raises UsageError, before any row, where models that stand side by side cut it into
+        different pieces."""
         if self.form == "jsonl":
             yield from self._json(line)
         elif self.wide:
@@ -145,16 +147,17 @@ class Layout:
         return max(column.width, len(column.title))
 
     def _side_by_side(self, line: Answer) -> Iterator[str]:
-        labels = {model: [label for label, _ in rows] for model, rows in line.rows.items()}
-        first = labels[self.models[0]]
-        for model, others in labels.items():
-            if others != first:
+        labels = [label for label, _ in line.rows[self.models[0]]]
+        for model in self.models[1:]:
+            others = [label for label, _ in line.rows[model]]
+            labels = [_shared(*pair) for pair in zip(labels, others, strict=False)]
+            if len(labels) != len(others) or len(labels) != len(line.rows[self.models[0]]) or "" in labels:
                 raise UsageError(
                     f"{self.models[0]} and {model} cut line {line.number} into different {self.kind.label}s, so they "
                     "cannot stand side by side. Leave out --wide"
                     + (", or gather tokens to words by --per-word." if self.kind.label == "token" else ".")
                 )
-        for position, label in enumerate(first, 1):
+        for position, label in enumerate(labels, 1):
             figures = [line.rows[model][position - 1][1] for model in self.models]
             yield self._row(line, position, label, figures, None)
 
@@ -218,6 +221,17 @@ def cell(value: Any, digits: int) -> str:
     if value is None:
         return ""
     return f"{value + 0.0:.{digits}f}" if digits >= 0 else f"{value:.12g}" if isinstance(value, float) else str(value)
+
+
+def _shared(one: str, other: str) -> str:
+    """How a piece of the line is written where two models write it so; empty where it is not the same piece.
+
+    >>> _shared("The", "the"), _shared("<unk>", "zebra"), _shared("un", "unable")
+    ('The', 'zebra', '')
+    """
+    if UNKNOWN in (one, other):  # all that one of them knows of it
+        return other if one == UNKNOWN else one
+    return one if one.casefold() == other.casefold() else ""
 
 
 def _table_cell(value: Any, column: Column) -> str:

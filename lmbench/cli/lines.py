@@ -155,6 +155,8 @@ class Reader:
         return Item(number, text if self.verbatim else " ".join(text.split()))
 
     def _row(self, number: int, line: str) -> Item | None:
+        if not self.columns and not line.strip():
+            return None
         cells = line.split("\t")
         if not self.columns and self._first_row(cells):
             return None

@@ -156,8 +156,8 @@ def _development(by: str, choose_on: str | None, sets: Sequence[CandidateSet]) -
             "--by auto and --choose-on FILE belong together: what decides is chosen on sets of their own, with answers."
         )
     found = [] if choose_on is None else read_candidates(choose_on)
-    ranked = {s.candidates for s in sets}
-    if common := sum(s.candidates in ranked for s in found):
+    ranked = {frozenset(s.candidates) for s in sets}
+    if common := sum(frozenset(s.candidates) in ranked for s in found):
         raise UsageError(
             f"{common} of the {len(found)} sets of {choose_on} are among those to be ranked, so the choice would be "
             "made on the answers that it is then judged by. Choose on other sets."

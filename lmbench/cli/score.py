@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from lmbench.cli.layouts import LOG_PROB, Layout, kinds
-from lmbench.cli.lines import Reader, input_options
+from lmbench.cli.lines import Item, Reader, input_options
 from lmbench.cli.options import trained_line_option
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def score(
     lmbench score models/gpt items.tsv --field sentence --prefix-field context --base 2
     """
     from lmbench.cli.answers import Answers
-    from lmbench.cli.kept import load_models, models_and_file, open_text
+    from lmbench.cli.kept import load_models, models_and_file, note, open_text
     from lmbench.errors import UsageError
 
     if per_token and per_word:
@@ -86,6 +86,9 @@ def score(
     part = "token" if per_token else "word" if per_word else "text"
     answers = Answers(models, part, base, line)
     layout = Layout(kinds(base)[part], form, list(models), wide)
+    rows: list[str] = []
+    elsewhere: set[str] = set()
+    written, apart = False, 0
     with open_text(name) as file:
         begun = reader.form == "text"  # nothing is carried along, so that the heading is known before the first line
         if begun:
@@ -96,13 +99,41 @@ def score(
             if not begun:
                 layout.rest, begun = list(items[0].rest), True
                 _print(layout.heading())
-            _print(row for found in answers.lines(items, prefix) for row in layout.written(found))
+            elsewhere |= _without_column(items, layout, elsewhere)
+            for found in answers.lines(items, prefix):
+                try:
+                    rows += layout.written(found)
+                except UsageError as error:
+                    if strict or not written:  # not one line fits: --wide is a mistake
+                        _print(rows)
+                        raise
+                    note(f"Line {found.number} is left out: {error}")
+                    apart += 1
+                else:
+                    written = True
+            _print(rows)
+            rows = []
     answers.summarise(reader.bad)
-    if reader.bad:
+    if reader.bad or apart:
         raise click.exceptions.Exit(2)
 
 
-def _print(rows: Iterator[str]) -> None:
+def _without_column(items: Sequence[Item], layout: Layout, told: set[str]) -> set[str]:
+    """Keys of JSON that have no column in TSV, since the first line has none of that name; each is told once."""
+    from lmbench.cli.kept import note
+
+    if layout.form != "tsv":
+        return set()
+    found = {name: item.number for item in reversed(items) for name in item.rest if name not in layout.rest}
+    for name, number in found.items():
+        if name not in told:
+            note(
+                f"The key '{name}' of line {number} has no column, as the first line lacks it; jsonl carries it along."
+            )
+    return set(found)
+
+
+def _print(rows: Iterable[str]) -> None:
     """All at once: each call to the terminal costs as much as many rows."""
     if text := "\n".join(rows):
         click.echo(text)

@@ -217,12 +217,16 @@ class NeuralModel(Trainable):
         """``error`` and what it leaves: the best weights, kept as a model like any other, and a state to go on from."""
         if checkpoints is None:
             return error
-        if not checkpoints.path.exists():
-            return DivergenceError(f"{error} Nothing was kept, for no validation came before.")
+        kept = checkpoints.load()
+        if kept is None:
+            return DivergenceError(f"{error} Nothing was kept, for it came too soon.")
+        goes_on = f"lmbench train --out {checkpoints.directory} --resume goes on from"
+        if not any(name.startswith("best.") for name in kept[0]):
+            return DivergenceError(f"{error} {goes_on} the last step that was sound, with what you lower.")
         self.save(checkpoints.best)
         return DivergenceError(
             f"{error} The weights that were best on validation are kept in {checkpoints.best}, a model like any other. "
-            "lmbench train --resume goes on from them, with a lower learning_rate or clip if you name one."
+            f"{goes_on} them, with a lower learning_rate or clip if you name one."
         )
 
     def _fitted(self) -> Network:

@@ -7,6 +7,7 @@ What is drawn are whole sentences or documents, since the tokens of two models s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import combinations
 
@@ -22,6 +23,7 @@ from lmbench.report.comparison import (
     by_key,
     corrected,
     entries,
+    impossible,
     names_of,
     pair_of,
 )
@@ -40,27 +42,37 @@ def compare_characters(
     pairs: list[Comparison] = []
     reasons: list[str] = []
     for group in by_key(lawful, _text):
-        if len({entry.results[0].comparison for entry in group}) > 1:
-            found, reason = _compare(group, resamples, confidence, seed)
-            pairs += found
-            reasons += [reason] if reason else []
+        if _kinds_of_events(group) > 1:
+            pairs += _compare(group, reasons, resamples, confidence, seed)
     return pairs, reasons
 
 
 def _compare(
-    group: Sequence[Entry], resamples: int, confidence: float, seed: int
-) -> tuple[list[Comparison], str | None]:
-    """The pairs of one text whose tokens differ; a sentence where there can be none."""
-    try:
-        sums = [[entry.folder.read_scores(result) for result in entry.results] for entry in group]
-    except ResultsError as error:
-        return [], f"Bits per character of {names_of(group)} are not compared: {error}"
+    models: Sequence[Entry], reasons: list[str], resamples: int, confidence: float, seed: int
+) -> list[Comparison]:
+    """The pairs of one text whose tokens differ; where there can be none, a sentence more in ``reasons``."""
+    group: list[Entry] = []
+    sums: list[list[SegmentSums]] = []
+    for entry in models:
+        if not all(math.isfinite(result.bits_per_character or 0.0) for result in entry.results):
+            reasons.append(impossible(entry))
+            continue
+        try:
+            read = [entry.folder.read_scores(result) for result in entry.results]
+        except ResultsError as error:
+            reasons.append(f"{entry.name} is not compared: {error}")
+            continue
+        group.append(entry)
+        sums.append(read)
+    if _kinds_of_events(group) < 2:
+        return []
     characters = sums[0][0].characters
     if len(characters) < 2 or not all(np.array_equal(s.characters, characters) for seeds in sums for s in seeds):
         why = (
             "the text is a single document" if len(characters) < 2 else "their sentences or documents are not the same"
         )
-        return [], f"Bits per character of {names_of(group)} are not compared: {why}."
+        reasons.append(f"Bits per character of {names_of(group)} are not compared: {why}.")
+        return []
     result = paired_differences(
         np.stack([_unit_nats(s) for seeds in sums for s in seeds]),
         characters,
@@ -77,7 +89,12 @@ def _compare(
         for pair in combinations(order, 2)
         if len({group[model].results[0].comparison for model in pair}) > 1
     ]
-    return corrected(pairs), None
+    return corrected(pairs)
+
+
+def _kinds_of_events(group: Sequence[Entry]) -> int:
+    """How many different lists of events the models predict."""
+    return len({entry.results[0].comparison for entry in group})
 
 
 def _unit_nats(sums: SegmentSums) -> np.ndarray:
@@ -85,6 +102,7 @@ def _unit_nats(sums: SegmentSums) -> np.ndarray:
     return np.bincount(sums.units, sums.nats, minlength=len(sums.characters))
 
 
-def _text(entry: Entry) -> tuple[str, str]:
+def _text(entry: Entry) -> tuple[str, str, int | None]:
+    """What both must have been asked, and how much both must have read before."""
     signature = entry.results[0].details["signature"]
-    return signature["corpus_sha256"], signature["split"]
+    return signature["corpus_sha256"], signature["split"], entry.size

@@ -25,10 +25,12 @@ from lmbench.report.drawing import (
 COSTS = (
     ("train_seconds", "seconds of training", "training"),
     ("parameters", "parameters, or n-grams stored", "parameters"),
-    ("memory_added_mib", "memory that it added to the process (MiB)", "memory"),
+    ("memory_added_mib", "memory that it added to the process (MiB)", "memory"),  # 0 is drawn as LEAST_MIB
     ("score_tokens_per_second", "tokens scored in a second", "speed"),
 )
 """Field of a result -> what stands under its panel; the name of its file after ``cost_``."""
+LEAST_MIB = 0.1
+"""The axis is logarithmic, and what fits into memory that the process had already added nothing."""
 PANELS = (("seconds", "seconds of training"), ("tokens", "tokens read"))
 """Field of a point of a learning curve -> what stands under its panel."""
 KINDS = (("perplexity", "perplexity"), ("adaptive_perplexity", "adaptive perplexity"))
@@ -78,7 +80,9 @@ def costs(results: Sequence[Result], drawn: Mapping[str, Style], suffix: str = "
     ranked = [r for r in results if r.perplexity is not None and math.isfinite(r.perplexity) and r.kind != "source"]
     found = []
     for field, words, name in COSTS:
-        points = {r.label: (float(x), float(r.perplexity or 0)) for r in ranked if (x := getattr(r, field))}
+        least = LEAST_MIB if name == "memory" else 0.0
+        known = {r.label: (x, float(r.perplexity or 0)) for r in ranked if (x := getattr(r, field)) is not None}
+        points = {label: (max(float(x), least), y) for label, (x, y) in known.items() if max(x, least) > 0}
         if len(points) > 1:
             better = "right" if name == "speed" else "left"
             caption = f"Perplexity against {words}: what lies further down and {better} is better."

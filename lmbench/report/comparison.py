@@ -85,7 +85,9 @@ class Compared:
 @dataclass(frozen=True)
 class Entry:
     """A model of a run: ``name``, unique among all that are compared; its ``results``, one a seed; their labels,
-    what a line is in its corpus, and the ``model`` that it is at several training sizes, its name without one."""
+    what a line is in its corpus, and the ``model`` that it is at several training sizes, its name without one.
+    ``size``: tokens that it was trained on, where these are not the whole training split: models compare at one size
+    only."""
 
     folder: RunFolder
     name: str
@@ -93,11 +95,7 @@ class Entry:
     labels: tuple[str, ...]
     line: str = ""
     model: str = ""
-
-    @property
-    def size(self) -> int | None:
-        """Tokens that it was trained on, where the run compares training sizes: models compare at one size only."""
-        return self.results[0].train_tokens
+    size: int | None = None
 
 
 def comparisons(folder: RunFolder | str | Path) -> list[Comparison]:
@@ -172,11 +170,14 @@ def entries(folders: Sequence[RunFolder]) -> list[Entry]:
     found = []
     for run, folder in zip(runs, folders, strict=True):
         prefix = f"{run}/" if len(folders) > 1 else ""
-        line = str((folder.read_facts().get("corpus") or {}).get("line", ""))
+        corpus = folder.read_facts().get("corpus") or {}
+        line = str(corpus.get("line", ""))
+        whole = ((corpus.get("splits") or {}).get("train") or {}).get("events")
         for group in by_key(folder.read_results(), lambda one: (one.model, one.comparison, one.train_tokens)):
             labels = tuple(prefix + result.label for result in group)
             sized, model = prefix + group[0].sized, prefix + group[0].model
-            found.append(Entry(folder, sized, tuple(group), labels, line, model))
+            size = group[0].train_tokens if group[0].train_tokens != whole else None
+            found.append(Entry(folder, sized, tuple(group), labels, line, model, size))
     return found
 
 
@@ -198,6 +199,9 @@ def _apart(scored: Sequence[Entry]) -> list[str]:
         told.append(
             f"{names_of(group)} cannot be compared with {names_of(groups[0])}: the events differ in {'; '.join(parts)}."
         )
+    sizes = by_key(scored, lambda entry: (entry.results[0].comparison, entry.size))
+    if len(folders := {entry.folder.path for entry in scored}) > 1 and len(sizes) > len(groups):
+        told.append(f"Models of these {len(folders)} runs are compared where they were trained on as much text.")
     return told
 
 
@@ -216,7 +220,7 @@ def _usable(group: Sequence[Entry], reasons: list[str]) -> tuple[list[Entry], li
             reasons.append(f"{entry.name} is not compared: {error}")
             continue
         if not all(np.isfinite(one.nats).all() for one in read):
-            reasons.append(f"{entry.name} gives a token of the text probability 0: every other model is better.")
+            reasons.append(impossible(entry))
         elif len(read[0].events) < 2:
             reasons.append(f"{entry.name} is not compared: the text is a single segment, which tells no variance.")
         elif sums and not all(np.array_equal(sums[0][0].events, one.events) for one in read):
@@ -279,10 +283,18 @@ def _legend(usable: Sequence[Entry], result: PairedDifferences) -> str:
     """What the letters of a group mean."""
     kind, pairs = kind_of_number(usable[0].results[0]), len(usable) * (len(usable) - 1) // 2
     return (
-        f"alike: models with the same letter are not distinguishable by {kind} on this text (paired permutation test "
+        f"alike: models with the same letter are not distinguishable by {kind} on this text ({_tests(result)} "
         f"over {result.segments:,} segments, {pairs} {'pairs' if pairs > 1 else 'pair'} corrected by Holm, "
         f"{100 * (1 - result.confidence):.3g} % level). lmbench compare tells by how much they differ."
     )
+
+
+def _tests(result: PairedDifferences) -> str:
+    """Where the p-values of a group come from."""
+    single = int((result.seeds == 1).sum())
+    tests = ["paired permutation test"] if single > 1 else []
+    tests += ["Student's t over seeds and segments for models of several seeds"] if single < len(result.seeds) else []
+    return ", ".join(tests)
 
 
 def _cautions(usable: Sequence[Entry], result: PairedDifferences) -> list[str]:
@@ -305,6 +317,11 @@ def _cautions(usable: Sequence[Entry], result: PairedDifferences) -> list[str]:
             f"{', '.join(several)}."
         )
     return told
+
+
+def impossible(entry: Entry) -> str:
+    """Why a model is compared with nothing although it was scored."""
+    return f"{entry.name} gives a token of the text probability 0: every other model is better."
 
 
 def names_of(group: Sequence[Entry]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lmbench.benchmark.results import Result
-from lmbench.report.comparison import Compared
+from lmbench.report.comparison import Compared, Comparison
 from lmbench.report.plots import accuracies
 from lmbench.report.tables import measured_alike, stated_in
 
@@ -20,6 +20,12 @@ DIVERSITY = {
     "repetition_4": "repeated 4-grams",
     "self_bleu": "self-BLEU",
 }
+TESTS = {
+    "permutation": "a paired permutation test",
+    "McNemar": "McNemar’s exact test",
+    "seeds": "a t-test over seeds and segments",
+}
+"""First word of ``Comparison.test`` -> the test in words."""
 Facts = list[tuple[str, str]]
 
 
@@ -80,26 +86,41 @@ def published(results: Sequence[Result]) -> dict[str, Any] | None:
     return {"title": "Published figures", "headings": headings, "align": align, "rows": rows}
 
 
-def comparisons(marks: Compared) -> dict[str, Any] | None:
-    """Every pair of models in bits per event, the closest last; None where no two can be compared."""
-    if not marks.pairs:
-        return None
-    first = marks.pairs[0]
-    rows = [
-        (pair.first, pair.second, f"{-pair.difference:.4f}", f"{-pair.high:.4f} to {-pair.low:.4f}", _p(pair.p),
-         _p(pair.adjusted), "yes" if pair.differ else "no")
-        for pair in marks.pairs
-    ]  # fmt: skip
+def comparisons(marks: Compared, rankings: Sequence[Comparison]) -> dict[str, Any] | None:
+    """Every pair of models in bits per event, and in how often they found the right sentence (``rankings``); None where
+    no two can be compared."""
+    tables = [
+        _pairs(pairs, title, unit, scale)
+        for pairs, title, unit, scale in (
+            (marks.pairs, "Perplexity", "bits per event", -1.0),
+            (rankings, "Ranking accuracy", "percentage points", 100.0),
+        )
+        if pairs
+    ]
+    return {"tables": tables, "reasons": marks.reasons} if tables else None
+
+
+def _pairs(pairs: Sequence[Comparison], title: str, unit: str, scale: float) -> dict[str, Any]:
+    """A table of pairs, the better model first. ``scale``: makes a difference in its favour positive, in ``unit``."""
+    decimals = 1 if scale > 1 else 4
+    rows = []
+    for pair in pairs:
+        low, high = sorted((scale * pair.low, scale * pair.high))
+        figures = f"{scale * pair.difference:.{decimals}f}", f"{low:.{decimals}f} to {high:.{decimals}f}"
+        verdict = "yes" if pair.differ else "no"
+        rows.append((pair.first, pair.second, *figures, _p(pair.p), _p(pair.adjusted), verdict))
+    segments = {pair.segments for pair in pairs}
+    drawn = f"{segments.pop():,} segments" if len(segments) == 1 else "the segments of the text"
+    tests = {pair.test.partition(" ")[0]: "" for pair in pairs}
     about = (
-        f"By how many bits per event the better model leads, with its {100 * first.confidence:.0f} % interval (paired "
-        f"bootstrap over {first.segments:,} segments), and the p-value of a paired permutation test, alone and "
-        "corrected for all pairs (Holm)."
+        f"By how many {unit} the better model leads, with its {100 * pairs[0].confidence:.0f} % interval (paired "
+        f"bootstrap over {drawn if scale < 0 else drawn.replace('segments', 'candidate sets')}"
+        f"{', Student’s where a model has several seeds' if 'seeds' in tests else ''}), and p by "
+        f"{' or '.join(TESTS[test] for test in tests)}, alone and corrected for all pairs (Holm)."
     )
-    headings = ("better", "worse", "bits per event", "interval", "p", "corrected p", "distinguishable")
+    headings = ("better", "worse", unit, "interval", "p", "corrected p", "distinguishable")
     align = ("left", "left", "right", "right", "right", "right", "left")
-    reasons = marks.reasons
-    return {"title": "Pairwise comparisons", "about": about, "headings": headings, "align": align, "rows": rows,
-            "reasons": reasons}  # fmt: skip
+    return {"title": title, "about": about, "headings": headings, "align": align, "rows": rows}
 
 
 def _p(value: float) -> str:

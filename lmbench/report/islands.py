@@ -50,9 +50,11 @@ def reader(kept: Mapping[str, Any] | None, labels: Sequence[str], separator: str
 def different(scores: TokenScores | None, labels: Sequence[str]) -> dict[str, Any] | None:
     """The sentences on which any two of ``labels``, best first, differ most, with the nats per token of all of them.
 
-    Each pair finds its own among them. None unless two models were scored token by token.
+    Each pair finds its own among them; ``left_out``: who has no part in it. None unless two
+    models were scored token by token.
     """
     known = [label for label in labels if scores and label in scores.labels][:MOST_MODELS]
+    left_out = [label for label in labels if label not in known]
     if scores is None or len(known) < 2:
         return None
     rows = [scores.labels.index(label) for label in known]
@@ -64,7 +66,7 @@ def different(scores: TokenScores | None, labels: Sequence[str]) -> dict[str, An
         {"text": text, "nats": _rounded(scores.passage_nats[rows, passage].tolist())}
         for passage, text in sorted(chosen.items())
     ]
-    return {"labels": known, "sentences": sentences, "shown": SHOWN} if sentences else None
+    return {"labels": known, "sentences": sentences, "shown": SHOWN, "left_out": left_out} if sentences else None
 
 
 def _entry(entry: Mapping[str, Any], types: dict[str, int]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from markupsafe import Markup, escape
 from lmbench import __version__
 from lmbench.benchmark.results import Result, RunFolder
 from lmbench.report import contents, islands
+from lmbench.report.accuracies import compare_accuracies
 from lmbench.report.comparison import compared
 from lmbench.report.plots import Plots, draw, token_scores, write_plots
 from lmbench.report.summary import spell, summarize
@@ -98,7 +99,7 @@ def _contents(folder: RunFolder, facts: dict[str, Any], results: Sequence[Result
         "different": different,
         "samples": contents.samples(folder.read_samples(), results),
         "published": contents.published(results),
-        "comparisons": contents.comparisons(marks),
+        "comparisons": contents.comparisons(marks, compare_accuracies([folder])[0]),
         "language": language,
         "recipe": folder.recipe.read_text(encoding="utf-8").strip() if folder.recipe.is_file() else "",
         "text": contents.text(facts),

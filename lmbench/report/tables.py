@@ -212,7 +212,7 @@ def _markdown(table: Table) -> list[str]:
 
 
 def to_latex(results: Sequence[Result], marks: Compared = UNCOMPARED) -> str:
-    """The tables as LaTeX for the packages booktabs and graphicx: ``\\input`` it between text."""
+    """The tables as LaTeX for the package booktabs: ``\\input`` it between text."""
     parts = ["% needs \\usepackage{booktabs}; written by lmbench"]
     parts += ["\n".join(_tabular(table)) for table in size_tables(results)]
     for group in groups(results):

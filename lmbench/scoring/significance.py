@@ -64,14 +64,16 @@ def bootstrap_ratio(
 ) -> Interval | None:
     """Percentile interval of ``sum numerators / sum denominators`` when segments are drawn anew.
 
-    Arrays (S,); None for fewer than two segments, where resampling says nothing. Raises UsageError for
+    Arrays (S,); draws whose denominators are all 0 have no ratio and do not count. None for fewer than two segments,
+    where resampling says nothing, and where no denominator is above 0. Raises UsageError for
     a confidence outside (0, 1) or fewer than 100 resamples.
     """
     check_draws(resamples, confidence)
-    if len(numerators) < 2:
+    if len(numerators) < 2 or not np.any(denominators):
         return None
     sums = resampled_sums(np.column_stack([numerators, denominators]), resamples, seed)
     tail = (1 - confidence) / 2
+    sums = sums[sums[:, 1] > 0]
     low, high = np.quantile(sums[:, 0] / sums[:, 1], [tail, 1 - tail])
     return Interval(float(low), float(high))
 

@@ -16,7 +16,7 @@ import numpy as np
 from lmbench.errors import UsageError
 from lmbench.models.base import LanguageModel
 from lmbench.models.reading import open_reading
-from lmbench.tasks.generation import CELLS, Ends, Generated, check_writes, side_by_side
+from lmbench.tasks.generation import CELLS, Ends, Generated, check_writes, side_by_side, text_of
 from lmbench.tasks.prediction import largest
 
 
@@ -108,7 +108,8 @@ def _step(
             rows.append(row)
             totals.append(total)
         elif place < settings.width:
-            search.complete.append(Generated(search.prompt, 0, ended[1], total, len(row) - begin, ended[0]))
+            new = ended[1][len(text_of(model, row[:begin])) :]
+            search.complete.append(Generated(search.prompt, 0, ended[1], total, len(row) - begin, ended[0], new))
         if len(rows) == settings.width:
             break
     search.complete.sort(key=lambda text: -settings.score(text.log_prob, text.tokens))

@@ -26,7 +26,8 @@ Ending = Literal["end", "stop", "length"]
 class Generated(NamedTuple):
     """A text with its ``prompt`` before it. ``number``: which one of its prompt, from 1. ``log_prob``: nats, what the
     model itself gives to the new tokens, whatever they were drawn by, the end included where it came; ``tokens``: how
-    many these are. ``ended``: by the boundary, by a stop text, which is cut off, or by the limit of tokens."""
+    many these are. ``ended``: by the boundary, by a stop text, which is cut off, or by the limit of tokens.
+    ``continuation``: the text without the prompt."""
 
     prompt: str
     number: int
@@ -34,6 +35,7 @@ class Generated(NamedTuple):
     log_prob: float
     tokens: int
     ended: Ending
+    continuation: str
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,9 @@ def sample(
             for place in places
         ]
         for place, (row, log_prob, ended, text) in zip(places, _drawn(model, rows, streams, settings), strict=True):
-            found[place] = Generated(*asked[place], text, log_prob, len(row) - len(rows[0]), ended)
+            begin = len(rows[0])
+            new = text[len(text_of(model, row[:begin])) :]
+            found[place] = Generated(*asked[place], text, log_prob, len(row) - begin, ended, new)
     return [generated for generated in found if generated]
 
 

@@ -139,12 +139,31 @@ def rescore(
         chosen = known.chosen(_vector(weights, known.names))
     elif development is not None:
         told = [entry for entry in development if entry.reference is not None]
+        _check_development(told, lists)
         tuned = features(models, told, unit=chosen_unit, normalise=normalise)
+        if told and set(tuned.names) != set(known.names):
+            here, there = (", ".join(one.names[len(models) : -2]) or "none" for one in (known, tuned))
+            raise UsageError(
+                f"The recogniser's scores of the lists to choose from are {here}, those of the development lists "
+                f"{there}: weights tuned on the one do not fit the other. Give both the same scores."
+            )
         tunings = [tune_weights(tuned, hypothesis_errors(told, chosen_unit, normalise), len(models), seed)]
         chosen = known.chosen(_vector(tunings[0].weights, known.names))
     else:
         tunings, chosen = _cross_validated(known, edits[chosen_unit], answered, folds or 0, len(models), seed)
     return Rescoring(tuple(lists), chosen, tuple(tunings), chosen_unit, answered, edits)
+
+
+def _check_development(development: Sequence[NBestList], lists: Sequence[NBestList]) -> None:
+    """Raise UsageError where the development lists are those to choose from. A few may be: people say yes."""
+    chosen_from = {(entry.id, entry.hypotheses) for entry in lists}
+    common = sum((entry.id, entry.hypotheses) in chosen_from for entry in development)
+    if development and common > len(development) / 2:
+        raise UsageError(
+            f"{common} of the {len(development)} development lists are among those to choose from: weights tuned on "
+            "the lists that they choose from say nothing about other lists. Give other lists, or let folds of these "
+            "decide for one another."
+        )
 
 
 def features(

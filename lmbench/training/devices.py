@@ -7,6 +7,7 @@ Mixed precision, everywhere: weights, optimiser and sums are float32; only large
 from __future__ import annotations
 
 import ctypes
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -83,6 +84,8 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
     return torch.float32
 
 
+FULL = re.compile(r"can't allocate memory|out of memory|ALLOC_FAILED")
+"""How a full memory is told by those that raise a plain RuntimeError: the CPU, MPS, and the libraries of CUDA."""
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Of glibc's mallopt(3)."""
 
@@ -106,8 +109,7 @@ def enough_memory(batch_size: int, sequence_length: int, accumulation: int) -> I
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        full = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
-        if not full:
+        if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and not FULL.search(str(error)):
             raise
         raise TrainingError(
             f"Memory ran out with batch_size={batch_size} and sequence_length={sequence_length}, read in "

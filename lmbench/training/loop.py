@@ -235,13 +235,15 @@ class _Training:
             self.state.keep(self.checkpoints)
 
     def _put_back(self) -> None:
-        """After a divergence: the best weights, and a checkpoint that goes on from them; none where there are none."""
-        if self.state.best:
-            self.state.put_back()
-            self.network.eval()
-            self.parallel.finish()
+        """After a divergence: the best weights, and a checkpoint that goes on from them. Where there are none yet, the
+        checkpoint stays that of the last step whose loss was a number."""
+        if not self.state.best:
+            return
+        self.state.put_back()
+        self.network.eval()
+        self.parallel.finish()
         if self.checkpoints is not None:
-            self.state.keep(self.checkpoints) if self.state.best else self.checkpoints.clear()
+            self.state.keep(self.checkpoints)
             self.processes.wait()  # the others may look for what process 0 has kept
 
     def _norm(self) -> float:

@@ -153,7 +153,7 @@ def learning_rate_factor(
     which the rate was divided by ``divisor``: the loop counts them.
     """
     if fraction < warmup:
-        return max(fraction, 1e-3) / warmup
+        return min(1.0, max(fraction, 1e-3) / warmup)
     if schedule == "warmup-stable-decay":
         return 1.0 - math.sqrt(max(0.0, min(1.0, fraction) - 1.0 + COOLDOWN) / COOLDOWN)
     return SCHEDULES[schedule](min(1.0, (fraction - warmup) / (1.0 - warmup))) / divisor**falls

@@ -69,8 +69,13 @@ class State:
         return stalls
 
     def put_back(self) -> None:
-        """The best weights again, and nothing remembered of the way that led astray from them."""
+        """The best weights again, at the step at which they were, and nothing remembered of the way astray from them:
+        what it cost is given back, or nothing would be left to train with after a late divergence."""
         self.network.load_state_dict(self.best)
+        number = min(range(len(self.curve)), key=lambda i: self.curve[i].valid_loss)
+        self.curve = self.curve[: number + 1]
+        then = self.curve[-1]
+        self.clock.step, self.clock.seconds, self.tokens = then.step, then.seconds, then.tokens or 0
         self.optimizer.state.clear()
         self.average, self.hidden = self._new_average(), [None] * self.plan.accumulation
         self.worse, self.recent = 0, []

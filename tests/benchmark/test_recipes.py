@@ -6,11 +6,14 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lmbench.benchmark.plan import _jobs
 from lmbench.benchmark.recipe import SHIPPED, Published, Recipe, shipped
+from lmbench.benchmark.runner import run
 from lmbench.corpus.catalog import find
+from lmbench.corpus.text import Corpus, Split
 from lmbench.errors import UsageError
 from lmbench.models import registry
 from lmbench.specification import configure, parse
@@ -48,6 +51,19 @@ def test_a_recipe_can_be_run_and_says_what_was_published(name: str) -> None:
     assert find(recipe.corpus) is not None
     head = (SHIPPED / f"{name}.toml").read_text(encoding="utf-8").split("models = ")[0]
     assert "Departs from it" in head
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_a_recipe_trains(name: str, tmp_path: Path) -> None:
+    """A step on a made text: the network that the paper has, with every setting of its training."""
+    random = np.random.default_rng(3)
+    lines = [" ".join(f"word{n}" for n in random.integers(0, 500, 12)) for _ in range(900)]
+    parts = {"train": lines, "valid": lines[:9], "test": lines[9:18]}
+    corpus = Corpus("made", *(Split(name, ("\n".join(part),)) for name, part in parts.items()))
+    recipe = Recipe.read(name).changed(budget="1steps", device="cpu")
+    done = run(recipe, tmp_path, corpus=corpus)
+    assert not done.failed
+    assert all(result.perplexity for result in done.results)
 
 
 @pytest.mark.parametrize("name", NAMES)

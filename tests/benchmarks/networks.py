@@ -90,7 +90,8 @@ def measured(spec: str, rates: dict[torch.dtype, float], n: int) -> tuple[str, f
     """A row of the table, and the seconds of a step."""
     torch.manual_seed(1)
     tokenizer = WordTokenizer(WordConfig(), Vocabulary(["</s>", *(f"w{n}" for n in range(VOCABULARY - 1))]))
-    model = registry.create(f"{spec}:dropout=0.2" if "dropout" not in spec else spec)
+    left = "" if "dropout" in spec else ":dropout=0.2"
+    model = registry.create(f"{spec}{left}:device=cpu")
     if not isinstance(model, NeuralModel):
         raise SystemExit(f"{spec} is no network.")
     usual = model.usual(False, model.width or 0, 5.0)

@@ -67,7 +67,7 @@ def measure(spec: str, types: int, steps: int) -> dict[str, float]:
 
 def training_rate(model: NeuralModel, ids: np.ndarray) -> float:
     """Tokens a second of the fastest of five steps."""
-    plan, network = model.plan(), model._fitted().train()
+    plan, network = model.config, model._fitted().train()
     optimizer = build_optimizer(plan.optimizer, network, 1e-3, plan.weight_decay)
     shape = plan.batch_size, plan.sequence_length + 1
     rows = torch.from_numpy(ids[: shape[0] * shape[1]].reshape(shape).astype(np.int64))

@@ -33,7 +33,8 @@ def test_a_bad_prompt_is_told_and_the_rest_goes_on(call: Call, kept: Path) -> No
 def test_as_json_with_log_probabilities(call: Call, kept: Path) -> None:
     result = call("generate", kept, "--prompt", "the cat", "-n", 2, "--max-tokens", 3, "--format", "jsonl")
     rows = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [list(row) for row in rows] == [["prompt", "number", "text", "log_prob", "tokens", "ended"]] * 2
+    names = ["prompt", "number", "text", "log_prob", "tokens", "ended", "continuation"]
+    assert [list(row) for row in rows] == [names, names]
     assert [(row["prompt"], row["number"]) for row in rows] == [("the cat", 1), ("the cat", 2)]
     assert all(row["log_prob"] < 0 and row["ended"] in ("end", "length") for row in rows)
 
@@ -65,6 +66,16 @@ def test_figures_of_diversity_follow_the_texts(call: Call, kept: Path) -> None:
     ]
     assert list(rows[-1]["diversity"]) == names
     assert rows[-1]["diversity"]["texts"] == len(rows) - 1 == 5
+
+
+def test_what_was_asked_is_not_counted_as_written(call: Call, kept: Path) -> None:
+    asked = ("generate", kept, "--prompt", "the cat sleeps near", "-n", 4, "--max-tokens", 2, "--format", "jsonl")
+    *rows, figures = map(json.loads, call(*asked, "--diversity").stdout.splitlines())
+    for row in rows:
+        assert row["text"] == row["prompt"] + row["continuation"]
+    assert figures["diversity"]["tokens"] == sum(len(row["continuation"].split()) for row in rows) <= 8
+    (best,) = map(json.loads, call(*asked, "--beam", 2, "-n", 1).stdout.splitlines())
+    assert best["text"] == best["prompt"] + best["continuation"]
 
 
 def test_a_network_and_a_mixture_write_too(call: Call, corpus_file: Path, tmp_path: Path) -> None:

@@ -115,6 +115,22 @@ def test_the_choice_is_made_on_other_sets(call: Call, kept: Path, paradigms: Pat
     assert "decided by token" in chosen.stderr
 
 
+def test_a_phenomenon_may_be_called_as_its_one_paradigm(call: Call, kept: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    for name, pairs in (("order", ORDER), ("verbs", VERB)):
+        lines = [json.dumps({"candidates": list(pair), "answer": 0}) for pair in pairs]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    rows = [line.split() for line in call("rank", kept, folder).stdout.splitlines()]
+    assert [row[:2] for row in rows if row and row[0] in ("order", "verbs")] == [["order", "2"], ["verbs", "2"]]
+
+
+def test_the_same_sets_in_another_order_are_the_same(call: Call, kept: Path, paradigms: Path, tmp_path: Path) -> None:
+    turned = [json.dumps({"candidates": [bad, good], "answer": 1}) for good, bad in ORDER]
+    (tmp_path / "dev.jsonl").write_text("\n".join(turned), encoding="utf-8")
+    assert "2 of the 2 sets" in complaint(call("rank", kept, paradigms, "--by", "auto", "--choose-on", "dev.jsonl"))
+
+
 def test_a_choice_that_cannot_be_honest(call: Call, kept: Path, paradigms: Path, tmp_path: Path) -> None:
     assert "belong together" in complaint(call("rank", kept, paradigms, "--by", "auto"))
     assert "belong together" in complaint(call("rank", kept, paradigms, "--choose-on", "dev.jsonl"))

@@ -107,6 +107,19 @@ def test_broken_lists_are_told_and_left_out(call: Call, kept: Path, lists: Path)
     assert "Mend it" in complaint(call("rescore", kept, lists, "--weights", "bigram=1", "--strict"))
 
 
+def test_a_copy_of_the_lists_is_no_development_part(call: Call, kept: Path, lists: Path, tmp_path: Path) -> None:
+    (tmp_path / "copy.jsonl").write_bytes(lists.read_bytes())
+    told = complaint(call("rescore", kept, lists, "--development", "copy.jsonl"))
+    assert "4 of the 4 development lists are among those to choose from" in told
+
+
+def test_development_lists_need_the_same_scores(call: Call, kept: Path, lists: Path, tmp_path: Path) -> None:
+    row = {"id": "d", "hypotheses": ["a bird", "a birt"], "scores": {"acoustic": [-1, -2]}, "reference": "a bird"}
+    (tmp_path / "dev.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    told = complaint(call("rescore", kept, lists, "--development", "dev.jsonl"))
+    assert "to choose from are score, those of the development lists acoustic" in told
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [

@@ -293,6 +293,27 @@ def test_words_of_different_tokens_stand_side_by_side_and_tokens_do_not(call: Ca
     assert "cut line 1 into different tokens" in result.stderr
 
 
+def test_a_word_that_one_model_does_not_know_stands_in_its_row(call: Call, counted: Path) -> None:
+    wider = train(call, "wider", ["a z", "z z"], "uniform", "--tokenizer", "word:min_count=1")
+    rows = tsv(call("score", counted, wider, "--wide", "--per-token", "--format", "tsv", input="a z\nb q\n").stdout)
+    assert [row["token"] for row in rows] == ["a", "z", "</s>", "b", "<unk>", "</s>"]
+
+
+def test_a_line_that_cannot_stand_side_by_side_is_left_out(call: Call, counted: Path) -> None:
+    pieces = train(call, "pieces", ["a", "b", "a b"], "uniform", "--tokenizer", "char")
+    result = call("score", counted, pieces, "--wide", "--per-token", "--format", "tsv", input="a\na b\nb\n")
+    assert result.exit_code == 2
+    assert [row["token"] for row in tsv(result.stdout)] == ["a", "</s>", "b", "</s>"]
+    assert "Line 2 is left out: counted and pieces cut line 2 into different tokens" in result.stderr
+
+
+def test_a_key_without_a_column_is_told(call: Call, counted: Path) -> None:
+    lines = '{"text": "a b"}\n{"text": "b", "id": 7}\n{"text": "b", "id": 8}\n'
+    result = call("score", counted, "--input", "jsonl", "--format", "tsv", input=lines)
+    assert len(tsv(result.stdout)) == 3
+    assert result.stderr.count("The key 'id' of line 2 has no column") == 1
+
+
 # Faults, streams -------------------------------------------------------------------------------------
 
 

@@ -24,7 +24,8 @@ SPECS = {
     "infinigram": "infinigram",
     "cache": "cache:order=3",
     "dynamic": "dynamic(lstm:hidden=16:batch_size=4:sequence_length=8:device=cpu):segment=2:rate=0.01:decay=0.01",
-    "neural-cache": "neural-cache(gpt:width=16:heads=2:layers=2:sequence_length=16:batch_size=4:device=cpu):size=5",
+    "neural-cache": "neural-cache(gpt:feed_forward=swiglu:sliding_window=4:width=16:heads=2:layers=2:sequence_length=16"
+    ":batch_size=4:device=cpu):size=5",
     "mixture": "mixture:buckets=confidence+ngram:order=2+cache:order=2:half_life=20+uniform",
     "ffnn": "ffnn:order=4:width=16:layers=2:batch_size=4:sequence_length=8:device=cpu",
     "cnn": "cnn:width=16:layers=3:kernel=2:dilation=2:batch_size=4:sequence_length=8:device=cpu",

@@ -59,3 +59,13 @@ def test_a_gated_feed_forward_layer_has_as_many_weights():
         )
         sizes.append(sum(weight.numel() for weight in network.parameters()))
     assert sizes[0] == sizes[1]  # 2 x 12 x 48 = 3 x 12 x 32
+
+
+def test_a_gated_feed_forward_layer_by_hand():
+    """U (silu(W y) * V y), silu(z) = z / (1 + exp(-z))."""
+    config = GPTConfig(width=12, heads=1, layers=1, sequence_length=4, dropout=0.0, feed_forward="swiglu")
+    block = GPTNetwork(5, config).blocks[0]
+    y = torch.randn(3, 12)
+    gate, value = (block.widen.weight @ y.t()).chunk(2)
+    expected = (block.narrow.weight @ (gate / (1 + torch.exp(-gate)) * value)).t()
+    torch.testing.assert_close(block._feed(y), expected, rtol=1e-4, atol=1e-5)

@@ -5,14 +5,17 @@ Skipped where there is no Chromium with its driver.
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from lmbench.benchmark.results import RunFolder
 from lmbench.report.page import write_page
 from tests.report import made_run
 from tests.report.made_run import CHINESE, made
@@ -62,6 +65,9 @@ def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     words = {"words": ["ab", "cdef"], "starts": [0, 2]}
     kept["models"]["模型"] = [{**own, **words}] * 2  # a model with pieces of its own, and nothing but their nats
     (path / "reader.json").write_text(json.dumps(kept), encoding="utf-8")
+    folder = RunFolder(path)
+    for result, nats in zip(folder.read_results()[:2], (1.0, 3.0), strict=True):
+        folder.write_token_nats(result.folder, np.full(len(tokens), nats))
     return write_page(path).as_uri()
 
 
@@ -177,6 +183,27 @@ def test_pieces_are_shown_as_the_words_they_make(page: Any) -> None:
     page.find_elements("css selector", "#reader-panels > :last-child .token")[1].click()
     told = texts(page, "#reader-panels > :last-child .detail")[0]
     assert "7.21 bits, probability 0.0067; in pieces: ␣ 1.44, c 1.44, d 1.44, e 1.44, f 1.44" in told
+
+
+def test_the_most_different_sentences_follow_what_is_chosen(page: Any) -> None:
+    better, worse = texts(page, "#different-panels > div")
+    # 1 nat against 3 a token: 1.44 and 4.33 bits
+    assert better.startswith("Better told by gpt:width=64:layers=4")
+    assert "1.44, ngram 4.33 bits per token: 2.89 apart" in better
+    assert worse.endswith("None.")
+    choose(page, "different-right", 0)
+    assert texts(page, "#different-panels") == ["Choose two models."]
+    choose(page, "different-left", 1)
+    assert "None." in texts(page, "#different-panels > div")[0]
+    assert "not 模型, " in texts(page, "#different .lede")[0]
+
+
+def test_the_page_prints(page: Any) -> None:
+    sheet = base64.b64decode(page.execute_cdp_cmd("Page.printToPDF", {"paperWidth": 8.27})["data"])
+    assert sheet.startswith(b"%PDF")
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    assert page.execute_script("return getComputedStyle(document.querySelector('nav')).display") == "none"
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
 def test_the_reader_is_walked_by_the_keyboard(page: Any) -> None:

@@ -233,6 +233,43 @@ def test_other_tokens_are_compared_by_character(make_run: MakeRun) -> None:
     assert "are not the same" in compare_characters([one, short])[1][0]
 
 
+def test_what_rules_a_token_out_is_left_out_of_characters(make_run: MakeRun) -> None:
+    one = make_run("one", {"words": BASE, "worse": WORSE}, bits_per_character=2.0)
+    broken = {"broken": np.where(np.arange(100) == 3, np.inf, BASE), "bytes": LIKE}
+    special = {"broken": {"bits_per_character": math.inf}}
+    two = make_run("two", broken, comparison="two", bits_per_character=2.0, special=special)
+    pairs, reasons = compare_characters([one, two])
+    assert {frozenset((pair.first, pair.second)) for pair in pairs} == {
+        frozenset(("one/words", "two/bytes")),
+        frozenset(("one/worse", "two/bytes")),
+    }
+    assert reasons == ["two/broken gives a token of the text probability 0: every other model is better."]
+
+
+def test_models_meet_at_one_training_size(make_run: MakeRun) -> None:
+    """A run of training sizes and one of the whole text: what read all of it is the same in both."""
+    whole = make_run("whole", {"base": BASE}, bits_per_character=2.0)
+    sizes = make_run(
+        "sizes", {"few": WORSE, "all": LIKE}, special={"few": {"train_tokens": 10}, "all": {"train_tokens": 900}}
+    )
+    facts = sizes.read_facts()
+    facts["corpus"]["splits"] = {"train": {"events": 900}}
+    sizes.write_results(facts, sizes.read_results())
+    found = compare_runs([whole, sizes])
+    assert [{pair.first, pair.second} for pair in found.pairs] == [{"whole/base", "sizes/all (900 tokens)"}]
+    assert "Models of these 2 runs are compared where they were trained on as much text." in found.reasons
+    few = {"train_tokens": 10, "bits_per_character": 2.0}
+    other = make_run("other", {"bytes": BASE}, comparison="two", special={"bytes": few})
+    assert compare_characters([whole, other]) == ([], [])
+
+
+def test_the_legend_names_the_test(make_run: MakeRun) -> None:
+    seeds = {1: BASE, 2: LIKE}
+    assert "(paired permutation test over 100" in compared(make_run("a", {"x": BASE, "y": WORSE})).legend[0]
+    told = compared(make_run("b", {"x": seeds, "y": WORSE})).legend[0]
+    assert "(Student's t over seeds and segments for models of several seeds over 100" in told
+
+
 def test_a_tie_with_two_others_is_a_third(make_run: MakeRun) -> None:
     folder = make_run("run", {"a": BASE})
     rows = [(0, "", i, int(i == 0), 2.0, -1.0, -1.0, 3, str(i)) for i in range(3)]

@@ -137,8 +137,8 @@ def test_what_is_told_of_each_text() -> None:
     texts = sample(model, ["a", ""], 2, Sampling(max_tokens=3, temperature=0))
     # the end is always the likeliest: ln 1/2
     assert texts == [
-        Generated("a", 1, "a", log(0.5), 1, "end"), Generated("a", 2, "a", log(0.5), 1, "end"),
-        Generated("", 1, "", log(0.5), 1, "end"), Generated("", 2, "", log(0.5), 1, "end"),
+        Generated("a", 1, "a", log(0.5), 1, "end", ""), Generated("a", 2, "a", log(0.5), 1, "end", ""),
+        Generated("", 1, "", log(0.5), 1, "end", ""), Generated("", 2, "", log(0.5), 1, "end", ""),
     ]  # fmt: skip
     drawn = sample(model, [""], 50, Sampling(max_tokens=2, top_k=3))
     for text in drawn:

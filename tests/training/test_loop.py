@@ -66,6 +66,9 @@ class Interrupt(Silent):
         (LSTM + ":schedule=stepwise:hold=1:divisor=1.5:varied=yes", signal.SIGINT),
         (GPT + ":accumulation=2:optimizer=muon:schedule=cosine", signal.SIGINT),
         (LSTM.replace("learning_rate=1", "learning_rate=10:optimizer=asgd:schedule=constant"), signal.SIGTERM),
+        (ADAM + ":softmax=adaptive", signal.SIGINT),
+        ("ffnn:order=4:width=8:batch_size=2:sequence_length=5:device=cpu:dropout=0.3", signal.SIGINT),
+        ("cnn:width=8:layers=2:batch_size=2:sequence_length=5:device=cpu:dropout=0.3", signal.SIGINT),
     ],
 )
 def test_an_interrupted_training_goes_on_to_the_same_numbers(tokens, tmp_path, spec, number):
@@ -127,9 +130,10 @@ class Ticking:
         return self.now
 
 
-def test_a_budget_in_seconds_ends_in_time(tokens, monkeypatch):
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "constant", "halving", "warmup-stable-decay", "stepwise"])
+def test_a_budget_in_seconds_ends_in_time(tokens, monkeypatch, schedule):
     monkeypatch.setattr("lmbench.training.loop.time", Ticking())
-    report = create(LSTM).fit(*tokens, Budget(seconds=0.5))
+    report = create(f"{LSTM}:schedule={schedule}").fit(*tokens, Budget(seconds=0.5))
     # The last validation, which reads the clock at its begin, its end and after it, has to end within the budget too.
     assert report.train_seconds == pytest.approx(0.5, abs=0.03)
     assert 10 <= report.steps < 50  # at least one reading a step
