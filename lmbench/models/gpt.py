@@ -24,6 +24,11 @@ class GPTConfig(TransformerConfig):
         super().__post_init__()
         if self.sliding_window is not None and self.sliding_window < 1:
             raise UsageError(f"sliding_window must be at least 1, the token itself, not {self.sliding_window}.")
+        if self.sliding_window and self.sequence_length and self.sliding_window > self.sequence_length:
+            raise UsageError(
+                f"sliding_window={self.sliding_window} reaches beyond the window of sequence_length="
+                f"{self.sequence_length}, in which all is seen anyway. Lower it, or raise sequence_length."
+            )
 
 
 class GPTNetwork(TransformerNetwork):

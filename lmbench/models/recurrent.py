@@ -285,8 +285,10 @@ class LSTM(_Recurrent):
 
     Gates i, f, o = sigmoid(W x + U h + b), candidate g = tanh(W x + U h + b), cell ``c = f c + i g``, output
     ``h = o tanh(c)``; x: (B, E); i, f, o, g, c, h: (B, H). By settings it is that of Zaremba et al. (2014: ``tied=no``,
-    ``initial_range``, dropout between the layers) or that of Merity, Keskar & Socher (2018: ``weight_drop``,
-    ``locked=yes``, ``embedding_dropout``, ``varied=yes``, an ``embedding_size`` below ``hidden``, both penalties);
+    ``initial_range``, dropout between the layers) or that of Merity, Keskar & Socher (2018): ``weight_drop``, U loses
+    entries, the same at all events of a step; ``locked=yes``, dropout has one mask (B, 1, E) for all events of a row;
+    ``embedding_dropout``, whole types are lost; ``varied=yes``, steps of other lengths; an ``embedding_size`` below
+    ``hidden``; penalties a mean(drop(h)^2) + b mean((h_t - h_{t-1})^2).
     ``lmbench/recipes`` has both. Where a paper sums the loss over the events of a step, its rate is to be multiplied,
     its clip divided by ``sequence_length``.
     """

@@ -44,9 +44,16 @@ class TransformerConfig(NetworkConfig):
 
 
 class Block(nn.Module):
-    """``x += attend(norm(x)); x += feed_forward(norm(x))``: the pre-norm order of GPT-2, with RMS norms
-    (Zhang & Sennrich 2019), rotary positions (Su et al. 2021), and for the feed-forward layer
-    ``U max(0, W y)^2`` (So et al. 2021) or SwiGLU, ``U (silu(W y) * V y)`` (Shazeer 2020)."""
+    """``x += attend(norm(x)); x += feed_forward(norm(x))``, float (B, T, E): the pre-norm order of GPT-2, with::
+
+    norm(x) = g x / sqrt(mean of x^2)                      g: (E,); RMS norm (Zhang & Sennrich 2019)
+    q, k, v = the rows of W x, cut into heads              W: (3 E, E); q, k, v: (B, heads, T, d), d = E / heads
+    q_t, k_t turned: at position t the pair (i, i + d/2)   rotary positions: q_t k_s' depends on t - s only
+      by the angle t 10000^(-2 i / d)                        (Su et al. 2021)
+    attend  = M softmax(q k' / sqrt(d)) v, heads joined    M: (E, E) (Vaswani et al. 2017)
+    feed_forward(y) = U max(0, W y)^2                      W: (4 E, E), U: (E, 4 E) (So et al. 2021)
+                 or   U (silu(W y) * V y)                  W, V: (8/3 E, E), SwiGLU (Shazeer 2020)
+    """
 
     def __init__(self, config: TransformerConfig, causal: bool, span: int | None) -> None:
         super().__init__()

@@ -66,6 +66,16 @@ class Plan:
         self._check(("learning_rate",), lambda value: value > 0, "above 0")
         if self.optimizer == "asgd" and self.average_decay:
             raise UsageError("optimizer=asgd averages the weights itself. Leave average_decay out, or take sgd.")
+        if self.hold != 1 and self.schedule != "stepwise":
+            raise UsageError(
+                f"hold={self.hold} is for a rate that falls by epochs. Add schedule=stepwise, or leave it out "
+                f"(the schedule is {self.schedule})."
+            )
+        if self.divisor != 2 and self.schedule not in ("stepwise", "halving"):
+            raise UsageError(
+                f"divisor={self.divisor:g} is for a rate that falls in steps. Add schedule=stepwise or halving, or "
+                f"leave it out (the schedule is {self.schedule})."
+            )
         if self.batch_size and self.accumulation > self.batch_size:
             raise UsageError(
                 f"{self.batch_size} rows cannot be read in {self.accumulation} parts. Lower accumulation or raise "
