@@ -40,8 +40,14 @@ def print_run(results: Sequence[Result], folder: Path, form: str) -> None:
     """The table, in groups that may be compared, and under each what its numbers were measured on."""
     from lmbench.benchmark.results import RunFolder
     from lmbench.report.comparison import compared
+    from lmbench.report.drawing import lacks_font
     from lmbench.report.tables import groups, notes, size_tables, tabulate, to_markdown
 
+    if any(lacks_font(plot.read_text(encoding="utf-8")) for plot in (folder / "plots").glob("*.svg")):
+        note(
+            "No font with Chinese characters was found: they are boxes in plots/*.png, and readable in report.html and "
+            "plots/*.svg. Install one, such as Noto Sans CJK (fonts-noto-cjk), and call lmbench report."
+        )
     marks = compared(folder)
     if form == "md":
         click.echo(to_markdown(results, marks), nl=False)

@@ -28,6 +28,7 @@ WIDTH = 4.5
 """Inches."""
 LONGEST_LABEL = 24
 CJK_FONTS = ("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "PingFang SC", "Microsoft YaHei", "SimHei")
+CJK = re.compile("[\u2e80-\u9fff\uac00-\ud7af]")
 THEMED = {
     INK: "currentColor",
     MUTED: "var(--muted)",
@@ -284,6 +285,11 @@ def _fonts() -> tuple[str, ...]:
 
     there = {font.name for font in fontManager.ttflist}
     return ("DejaVu Sans", *[name for name in CJK_FONTS if name in there][:1])
+
+
+def lacks_font(text: str) -> bool:
+    """Whether ``text`` has Chinese, Japanese or Korean characters, which would be boxes in a PNG of this machine."""
+    return len(_fonts()) == 1 and bool(CJK.search(text))
 
 
 def _settings(name: str) -> Any:

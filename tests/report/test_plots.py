@@ -10,7 +10,7 @@ import pytest
 
 from lmbench.benchmark.results import RunFolder
 from lmbench.report import charts
-from lmbench.report.drawing import Plot, short_names, spread, styles
+from lmbench.report.drawing import Plot, lacks_font, short_names, spread, styles
 from lmbench.report.plots import draw, write_plots
 from tests.report.made_run import CURVE, Write, made
 
@@ -135,3 +135,9 @@ def test_a_plot_of_a_page_is_drawn_where_the_folder_is_read_only(tmp_path: Path)
     plot = Plot("one", "One", "A point.", lambda axes: axes.plot([1], [1], "o"))
     assert plot.inline.startswith("<svg")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("fonts", "text", "lacks"), [(1, "模型", True), (1, "model, é", False), (2, "模型", False)])
+def test_boxes_are_foreseen(monkeypatch: pytest.MonkeyPatch, fonts: int, text: str, lacks: bool) -> None:
+    monkeypatch.setattr("lmbench.report.drawing._fonts", lambda: ("a", "b")[:fonts])
+    assert lacks_font(text) is lacks
