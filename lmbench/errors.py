@@ -16,7 +16,11 @@ Every message says what was asked, what was found and where, and what to do.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+FULL = re.compile(r"can't allocate memory|out of memory|ALLOC_FAILED")
+"""How a full memory is told in a plain RuntimeError: by torch on a CPU, on a card, and by the libraries of CUDA."""
 
 
 class LmbenchError(Exception):
@@ -57,6 +61,11 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     return UsageError(f"There is no {kind} '{name}'.{hint} Known: {', '.join(names)}.")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says, in one of many forms, that memory is full."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and bool(FULL.search(str(error))))
 
 
 def counted(number: int, noun: str) -> str:

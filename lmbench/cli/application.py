@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 import click
 
 from lmbench import __version__
-from lmbench.errors import LmbenchError, unknown_name
+from lmbench.errors import LmbenchError, out_of_memory, unknown_name
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("lmbench.cli.run:run", "Train several models on one corpus and compare them."),
@@ -117,10 +117,10 @@ class Application(click.Group):
             return 2
         except OSError as error:
             return _failed_output(error, debug)
-        except MemoryError:
-            complain("The machine's memory is full. Choose a smaller model, corpus or context.", debug)
-            return 2
         except Exception as error:  # noqa: BLE001 - the last line of defence: no user should meet a traceback
+            if out_of_memory(error):
+                complain("The memory is full, of machine or card. Choose a smaller model, corpus or context.", debug)
+                return 2
             from lmbench.training.distributed import lost
 
             if lost(error):

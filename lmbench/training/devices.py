@@ -7,14 +7,13 @@ Mixed precision, everywhere: weights, optimiser and sums are float32; only large
 from __future__ import annotations
 
 import ctypes
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
-from lmbench.errors import TrainingError, UsageError, unknown_name
+from lmbench.errors import TrainingError, UsageError, out_of_memory, unknown_name
 from lmbench.training.distributed import processes
 
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -84,8 +83,6 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
     return torch.float32
 
 
-FULL = re.compile(r"can't allocate memory|out of memory|ALLOC_FAILED")
-"""How a full memory is told by those that raise a plain RuntimeError: the CPU, MPS, and the libraries of CUDA."""
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Of glibc's mallopt(3)."""
 
@@ -109,7 +106,7 @@ def enough_memory(batch_size: int, sequence_length: int, accumulation: int) -> I
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and not FULL.search(str(error)):
+        if not out_of_memory(error):
             raise
         raise TrainingError(
             f"Memory ran out with batch_size={batch_size} and sequence_length={sequence_length}, read in "
