@@ -44,7 +44,10 @@ class TrainingError(ModelError):
 
 
 class DivergenceError(TrainingError):
-    """The loss or the gradient is no number any more, or the loss far above that of guessing."""
+    """The loss or the gradient is no number any more, or the loss far above that of guessing. ``best``: whether the
+    network holds the weights that were best until then."""
+
+    best = False
 
 
 class ResultsError(LmbenchError):

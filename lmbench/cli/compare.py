@@ -59,7 +59,7 @@ def compare(runs: tuple[str, ...], form: str, confidence: float, resamples: int,
     losses = compare_runs(folders, **settings)
     others = [compare(folders, **settings) for compare in (compare_characters, compare_accuracies)]
     pairs = [*losses.pairs, *(pair for found, _ in others for pair in found)]
-    told = [*losses.reasons, *(reason for _, reasons in others for reason in reasons)]
+    told = list(dict.fromkeys([*losses.reasons, *(reason for _, reasons in others for reason in reasons)]))
     if not pairs:
         why = " ".join(told) or "There are fewer than two scored models."
         raise ResultsError(f"Nothing in {', '.join(runs)} can be compared. {why}")

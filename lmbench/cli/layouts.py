@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from lmbench.cli.tables import json_line, plain, written
-from lmbench.corpus.vocabulary import UNKNOWN
 from lmbench.errors import UsageError
 
 
@@ -147,11 +146,12 @@ class Layout:
         return max(column.width, len(column.title))
 
     def _side_by_side(self, line: Answer) -> Iterator[str]:
-        labels = [label for label, _ in line.rows[self.models[0]]]
+        labels: list[str | None] = [label for label, _ in line.rows[self.models[0]]]
         for model in self.models[1:]:
             others = [label for label, _ in line.rows[model]]
-            labels = [_shared(*pair) for pair in zip(labels, others, strict=False)]
-            if len(labels) != len(others) or len(labels) != len(line.rows[self.models[0]]) or "" in labels:
+            pairs = zip(labels, others, strict=True) if len(labels) == len(others) else [("", None)]
+            labels = [_shared(*pair) for pair in pairs]
+            if None in labels:
                 raise UsageError(
                     f"{self.models[0]} and {model} cut line {line.number} into different {self.kind.label}s, so they "
                     "cannot stand side by side. Leave out --wide"
@@ -159,7 +159,7 @@ class Layout:
                 )
         for position, label in enumerate(labels, 1):
             figures = [line.rows[model][position - 1][1] for model in self.models]
-            yield self._row(line, position, label, figures, None)
+            yield self._row(line, position, label or "", figures, None)
 
     def _row(
         self, line: Answer, position: int, label: str, figures: Sequence[Mapping[str, Any]], model: str | None
@@ -223,15 +223,17 @@ def cell(value: Any, digits: int) -> str:
     return f"{value + 0.0:.{digits}f}" if digits >= 0 else f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
-def _shared(one: str, other: str) -> str:
-    """How a piece of the line is written where two models write it so; empty where it is not the same piece.
+def _shared(one: str | None, other: str | None) -> str | None:
+    """How a piece of the line is written where two models write it so; None where it is not the same piece.
 
     >>> _shared("The", "the"), _shared("<unk>", "zebra"), _shared("un", "unable")
-    ('The', 'zebra', '')
+    ('The', 'zebra', None)
     """
+    from lmbench.corpus.vocabulary import UNKNOWN
+
     if UNKNOWN in (one, other):  # all that one of them knows of it
         return other if one == UNKNOWN else one
-    return one if one.casefold() == other.casefold() else ""
+    return one if one is not None and other is not None and one.casefold() == other.casefold() else None
 
 
 def _table_cell(value: Any, column: Column) -> str:

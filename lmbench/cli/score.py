@@ -64,7 +64,7 @@ def score(
     lmbench score results/run/models/gpt text.txt --per-token --format tsv
     lmbench score models/gpt items.tsv --field sentence --prefix-field context --base 2
     """
-    from lmbench.cli.answers import Answers
+    from lmbench.cli.answers import NAMED, Answers
     from lmbench.cli.kept import load_models, models_and_file, note, open_text
     from lmbench.errors import UsageError
 
@@ -88,7 +88,8 @@ def score(
     layout = Layout(kinds(base)[part], form, list(models), wide)
     rows: list[str] = []
     elsewhere: set[str] = set()
-    written, apart = False, 0
+    written = False
+    apart: list[tuple[int, UsageError]] = []
     with open_text(name) as file:
         begun = reader.form == "text"  # nothing is carried along, so that the heading is known before the first line
         if begun:
@@ -104,15 +105,20 @@ def score(
                 try:
                     rows += layout.written(found)
                 except UsageError as error:
-                    if strict or not written:  # not one line fits: --wide is a mistake
+                    if strict:
                         _print(rows)
                         raise
-                    note(f"Line {found.number} is left out: {error}")
-                    apart += 1
+                    apart.append((found.number, error))
                 else:
                     written = True
             _print(rows)
             rows = []
+    if apart and not written:
+        raise apart[0][1]  # not one line fits
+    if apart:
+        numbers = ", ".join(str(number) for number, _ in apart[:NAMED])
+        more = f" and {len(apart) - NAMED} more" if len(apart) > NAMED else ""
+        note(f"Scored, and left out of the table: lines {numbers}{more}. {apart[0][1]}")
     answers.summarise(reader.bad)
     if reader.bad or apart:
         raise click.exceptions.Exit(2)

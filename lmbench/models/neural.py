@@ -217,16 +217,17 @@ class NeuralModel(Trainable):
         """``error`` and what it leaves: the best weights, kept as a model like any other, and a state to go on from."""
         if checkpoints is None:
             return error
-        kept = checkpoints.load()
-        if kept is None:
+        if not checkpoints.path.exists():
             return DivergenceError(f"{error} Nothing was kept, for it came too soon.")
-        goes_on = f"lmbench train --out {checkpoints.directory} --resume goes on from"
-        if not any(name.startswith("best.") for name in kept[0]):
-            return DivergenceError(f"{error} {goes_on} the last step that was sound, with what you lower.")
+        if not error.best:
+            return DivergenceError(
+                f"{error} A state before it is kept in {checkpoints.directory}: the same command with --resume goes on "
+                "from there, with a lower learning_rate or clip; delete the folder to start anew."
+            )
         self.save(checkpoints.best)
         return DivergenceError(
             f"{error} The weights that were best on validation are kept in {checkpoints.best}, a model like any other. "
-            f"{goes_on} them, with a lower learning_rate or clip if you name one."
+            "lmbench train --resume goes on from them, with a lower learning_rate or clip if you name one."
         )
 
     def _fitted(self) -> Network:

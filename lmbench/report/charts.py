@@ -81,8 +81,9 @@ def costs(results: Sequence[Result], drawn: Mapping[str, Style], suffix: str = "
     found = []
     for field, words, name in COSTS:
         least = LEAST_MIB if name == "memory" else 0.0
-        known = {r.label: (x, float(r.perplexity or 0)) for r in ranked if (x := getattr(r, field)) is not None}
-        points = {label: (max(float(x), least), y) for label, (x, y) in known.items() if max(x, least) > 0}
+        known = {r.label: (max(float(x), least), float(r.perplexity or 0)) for r in ranked
+                 if (x := getattr(r, field)) is not None}  # fmt: skip
+        points = {label: point for label, point in known.items() if point[0] > 0}
         if len(points) > 1:
             better = "right" if name == "speed" else "left"
             caption = f"Perplexity against {words}: what lies further down and {better} is better."

@@ -283,8 +283,8 @@ def _legend(usable: Sequence[Entry], result: PairedDifferences) -> str:
     """What the letters of a group mean."""
     kind, pairs = kind_of_number(usable[0].results[0]), len(usable) * (len(usable) - 1) // 2
     return (
-        f"alike: models with the same letter are not distinguishable by {kind} on this text ({_tests(result)} "
-        f"over {result.segments:,} segments, {pairs} {'pairs' if pairs > 1 else 'pair'} corrected by Holm, "
+        f"alike: models with the same letter are not distinguishable by {kind} on this text ({result.segments:,} "
+        f"segments, {_tests(result)}, {pairs} {'pairs' if pairs > 1 else 'pair'} corrected by Holm, "
         f"{100 * (1 - result.confidence):.3g} % level). lmbench compare tells by how much they differ."
     )
 
@@ -294,7 +294,7 @@ def _tests(result: PairedDifferences) -> str:
     single = int((result.seeds == 1).sum())
     tests = ["paired permutation test"] if single > 1 else []
     tests += ["Student's t over seeds and segments for models of several seeds"] if single < len(result.seeds) else []
-    return ", ".join(tests)
+    return " or ".join(tests)
 
 
 def _cautions(usable: Sequence[Entry], result: PairedDifferences) -> list[str]:

@@ -86,9 +86,9 @@ def published(results: Sequence[Result]) -> dict[str, Any] | None:
     return {"title": "Published figures", "headings": headings, "align": align, "rows": rows}
 
 
-def comparisons(marks: Compared, rankings: Sequence[Comparison]) -> dict[str, Any] | None:
-    """Every pair of models in bits per event, and in how often they found the right sentence (``rankings``); None where
-    no two can be compared."""
+def comparisons(marks: Compared, rankings: Sequence[Comparison], others: Sequence[str]) -> dict[str, Any] | None:
+    """Every pair of models in bits per event, and in how often they found the right sentence (``rankings``; ``others``:
+    what is not told of that, and why); None where no two can be compared."""
     tables = [
         _pairs(pairs, title, unit, scale)
         for pairs, title, unit, scale in (
@@ -97,7 +97,7 @@ def comparisons(marks: Compared, rankings: Sequence[Comparison]) -> dict[str, An
         )
         if pairs
     ]
-    return {"tables": tables, "reasons": marks.reasons} if tables else None
+    return {"tables": tables, "reasons": [*marks.reasons, *others]} if tables else None
 
 
 def _pairs(pairs: Sequence[Comparison], title: str, unit: str, scale: float) -> dict[str, Any]:

@@ -18,9 +18,10 @@ from markupsafe import Markup, escape
 
 from lmbench import __version__
 from lmbench.benchmark.results import Result, RunFolder
+from lmbench.errors import ResultsError
 from lmbench.report import contents, islands
 from lmbench.report.accuracies import compare_accuracies
-from lmbench.report.comparison import compared
+from lmbench.report.comparison import Comparison, compared
 from lmbench.report.plots import Plots, draw, token_scores, write_plots
 from lmbench.report.summary import spell, summarize
 from lmbench.report.tables import groups, notes, size_tables, tabulate, write_tables
@@ -99,7 +100,7 @@ def _contents(folder: RunFolder, facts: dict[str, Any], results: Sequence[Result
         "different": different,
         "samples": contents.samples(folder.read_samples(), results),
         "published": contents.published(results),
-        "comparisons": contents.comparisons(marks, compare_accuracies([folder])[0]),
+        "comparisons": contents.comparisons(marks, *_rankings(folder)),
         "language": language,
         "recipe": folder.recipe.read_text(encoding="utf-8").strip() if folder.recipe.is_file() else "",
         "text": contents.text(facts),
@@ -109,6 +110,14 @@ def _contents(folder: RunFolder, facts: dict[str, Any], results: Sequence[Result
         "style": Markup(_file("style.css")),
         "script": Markup(_file("page.js")),
     }
+
+
+def _rankings(folder: RunFolder) -> tuple[list[Comparison], list[str]]:
+    """How the models differ in their rankings, and what is not told of that."""
+    try:
+        return compare_accuracies([folder])
+    except ResultsError as error:
+        return [], [str(error)]
 
 
 def _title(facts: dict[str, Any], results: Sequence[Result]) -> str:

@@ -129,6 +129,8 @@ def rescore(
             "(development), given as numbers (weights), or from the other parts of the tested lists (folds). They are "
             "never tuned on the lists that they choose from, as the result would say nothing about other lists."
         )
+    if development is not None:
+        _check_development(development, lists)
     chosen_unit = unit or usual_unit([text for entry in lists for text in entry.hypotheses[:1]])
     known = features(models, lists, unit=chosen_unit, normalise=normalise)
     answered = np.flatnonzero([entry.reference is not None for entry in lists])
@@ -139,7 +141,6 @@ def rescore(
         chosen = known.chosen(_vector(weights, known.names))
     elif development is not None:
         told = [entry for entry in development if entry.reference is not None]
-        _check_development(told, lists)
         tuned = features(models, told, unit=chosen_unit, normalise=normalise)
         if told and set(tuned.names) != set(known.names):
             here, there = (", ".join(one.names[len(models) : -2]) or "none" for one in (known, tuned))
@@ -156,9 +157,9 @@ def rescore(
 
 def _check_development(development: Sequence[NBestList], lists: Sequence[NBestList]) -> None:
     """Raise UsageError where the development lists are those to choose from. A few may be: people say yes."""
-    chosen_from = {(entry.id, entry.hypotheses) for entry in lists}
-    common = sum((entry.id, entry.hypotheses) in chosen_from for entry in development)
-    if development and common > len(development) / 2:
+    chosen_from = {entry.hypotheses for entry in lists}
+    common = sum(entry.hypotheses in chosen_from for entry in development)
+    if common > max(1.0, min(len(development), len(lists)) / 2):
         raise UsageError(
             f"{common} of the {len(development)} development lists are among those to choose from: weights tuned on "
             "the lists that they choose from say nothing about other lists. Give other lists, or let folds of these "

@@ -107,7 +107,8 @@ class _Training:
             "shapes": {name: list(value.shape) for name, value in network.state_dict().items()},
         }
         self.state = State(self.parallel, plan, self.clock, settings)
-        self.limit = 4 * math.log(train_tokens.vocabulary_size) + 20  # far worse than guessing: lost for good
+        self.guessing = math.log(train_tokens.vocabulary_size)
+        self.limit = 4 * self.guessing + 20  # far worse than guessing: lost for good
         self.norm = torch.zeros(())  # of the last gradient
 
     def run(self, interrupted: threading.Event) -> FitReport:
@@ -118,7 +119,8 @@ class _Training:
         self.network.train()
         try:
             stopped = self._learn(interrupted)
-        except DivergenceError:
+        except DivergenceError as error:
+            error.best = bool(self.state.best)
             self._put_back()
             raise
         self.network.load_state_dict(self.state.best)
@@ -144,7 +146,7 @@ class _Training:
                     self.clock.seconds, _ = self.processes.agree(time.perf_counter() - started)
                 if cut_off or self.clock.seconds > keep_at:
                     began = self.clock.seconds
-                    self._keep()
+                    self._keep(cut_off)
                     self.clock.seconds, _ = self.processes.agree(time.perf_counter() - started)
                     keep_at = self.clock.seconds + max(1.0, (self.clock.seconds - began) / CHECKPOINT_SHARE)
                 if cut_off:
@@ -228,11 +230,12 @@ class _Training:
         state.curve.append(CurvePoint(seconds, step, step / self.data.steps, train_loss, loss, state.tokens))
         self._show(recent, valid_loss=loss)
 
-    def _keep(self) -> None:
-        """Write the state, unless it is one that nobody would go on from."""
+    def _keep(self, asked: bool) -> None:
+        """Write the state, unless it is one that nobody would go on from. ``asked``: by whoever interrupts."""
         if self.checkpoints is not None:
-            self._recent()
-            self.state.keep(self.checkpoints)
+            loss = self._recent()
+            if asked or self.state.best or not loss > self.guessing + 1:
+                self.state.keep(self.checkpoints)
 
     def _put_back(self) -> None:
         """After a divergence: the best weights, and a checkpoint that goes on from them. Where there are none yet, the

@@ -53,6 +53,8 @@ class State:
         """Losses of the last steps."""
         self.curve: list[CurvePoint] = []
         self.notes: list[str] = []
+        self.diverged = False
+        """Whether the last thing that happened was that."""
 
     def judge(self, loss: float) -> bool:
         """What a validation changes: the best so far, the patience, the rate on a plateau; whether averaging begins."""
@@ -69,13 +71,9 @@ class State:
         return stalls
 
     def put_back(self) -> None:
-        """The best weights again, at the step at which they were, and nothing remembered of the way astray from them:
-        what it cost is given back, or nothing would be left to train with after a late divergence."""
+        """The best weights again, and nothing remembered of the way that led astray from them."""
         self.network.load_state_dict(self.best)
-        number = min(range(len(self.curve)), key=lambda i: self.curve[i].valid_loss)
-        self.curve = self.curve[: number + 1]
-        then = self.curve[-1]
-        self.clock.step, self.clock.seconds, self.tokens = then.step, then.seconds, then.tokens or 0
+        self.diverged = True
         self.optimizer.state.clear()
         self.average, self.hidden = self._new_average(), [None] * self.plan.accumulation
         self.worse, self.recent = 0, []
@@ -130,8 +128,22 @@ class State:
         self.best_loss = math.inf if facts["best_loss"] is None else facts["best_loss"]
         self.worse, self.tokens, self.halvings = facts["worse"], facts["tokens"], facts["halvings"]
         self.recent = [torch.tensor(loss, device=self.device) for loss in facts["recent"]]
-        self.notes = [*facts.get("notes", ()), *self._changes(facts["settings"]["plan"])]
+        before = facts["settings"]["plan"]
+        if facts.get("diverged") and self._changes(before):
+            self._give_back()
+        self.notes = [*facts.get("notes", ()), *self._changes(before)]
         return True
+
+    def _give_back(self) -> None:
+        """What was spent since the best validation: with other settings the way from there is another one. Without, or
+        the same divergence could come again and again, for ever."""
+        number = min(range(len(self.curve)), key=lambda i: self.curve[i].valid_loss)
+        if self.plan.schedule == "halving":
+            self.halvings -= len(self.curve) - 1 - number
+        self.clock.validating *= (number + 1) / len(self.curve)
+        self.curve = self.curve[: number + 1]
+        then = self.curve[-1]
+        self.clock.step, self.clock.seconds, self.tokens = then.step, then.seconds, then.tokens or 0
 
     def _facts(self) -> dict[str, Any]:
         return {
@@ -145,6 +157,7 @@ class State:
             "tokens": self.tokens,
             "recent": [float(loss) for loss in self.recent],
             "notes": self.notes,
+            "diverged": self.diverged,
         }
 
     def _new_average(self) -> Average | None:

@@ -108,7 +108,9 @@ def test_broken_lists_are_told_and_left_out(call: Call, kept: Path, lists: Path)
 
 
 def test_a_copy_of_the_lists_is_no_development_part(call: Call, kept: Path, lists: Path, tmp_path: Path) -> None:
-    (tmp_path / "copy.jsonl").write_bytes(lists.read_bytes())
+    shuffled = [json.loads(line) for line in reversed(lists.read_text(encoding="utf-8").splitlines())]
+    copy = [json.dumps({**row, "id": f"v{number}"}) for number, row in enumerate(shuffled)]
+    (tmp_path / "copy.jsonl").write_text("\n".join(copy), encoding="utf-8")
     told = complaint(call("rescore", kept, lists, "--development", "copy.jsonl"))
     assert "4 of the 4 development lists are among those to choose from" in told
 

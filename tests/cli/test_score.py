@@ -304,7 +304,10 @@ def test_a_line_that_cannot_stand_side_by_side_is_left_out(call: Call, counted: 
     result = call("score", counted, pieces, "--wide", "--per-token", "--format", "tsv", input="a\na b\nb\n")
     assert result.exit_code == 2
     assert [row["token"] for row in tsv(result.stdout)] == ["a", "</s>", "b", "</s>"]
-    assert "Line 2 is left out: counted and pieces cut line 2 into different tokens" in result.stderr
+    told = "left out of the table: lines 2. counted and pieces cut line 2 into different tokens"
+    assert told in result.stderr
+    empty = call("score", counted, pieces, "--wide", "--format", "tsv", input="a\n\nb\n")
+    assert [row["text"] for row in tsv(empty.stdout)] == ["a", "", "b"]
 
 
 def test_a_key_without_a_column_is_told(call: Call, counted: Path) -> None:

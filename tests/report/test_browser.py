@@ -202,8 +202,9 @@ def test_the_page_prints(page: Any) -> None:
     sheet = base64.b64decode(page.execute_cdp_cmd("Page.printToPDF", {"paperWidth": 8.27})["data"])
     assert sheet.startswith(b"%PDF")
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
-    assert page.execute_script("return getComputedStyle(document.querySelector('nav')).display") == "none"
+    shown = page.execute_script("return getComputedStyle(document.querySelector('nav')).display")
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert shown == "none"
 
 
 def test_the_reader_is_walked_by_the_keyboard(page: Any) -> None:

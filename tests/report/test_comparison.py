@@ -52,7 +52,7 @@ def test_the_letters_stand_in_every_table(make_run: MakeRun) -> None:
     assert markdown == to_markdown(results, marks)
     assert "| alike |" in markdown
     assert "not distinguishable by perplexity on this text" in markdown
-    assert "100 segments, 3 pairs corrected by Holm, 5 % level" in markdown
+    assert "(100 segments, paired permutation test, 3 pairs corrected by Holm, 5 % level" in markdown
     assert "& alike" in to_latex(results, marks)
     assert "alike" not in to_markdown(results), "without sums there are no letters"
 
@@ -265,9 +265,9 @@ def test_models_meet_at_one_training_size(make_run: MakeRun) -> None:
 
 def test_the_legend_names_the_test(make_run: MakeRun) -> None:
     seeds = {1: BASE, 2: LIKE}
-    assert "(paired permutation test over 100" in compared(make_run("a", {"x": BASE, "y": WORSE})).legend[0]
+    assert "100 segments, paired permutation test, 1 pair" in compared(make_run("a", {"x": BASE, "y": WORSE})).legend[0]
     told = compared(make_run("b", {"x": seeds, "y": WORSE})).legend[0]
-    assert "(Student's t over seeds and segments for models of several seeds over 100" in told
+    assert "100 segments, Student's t over seeds and segments for models of several seeds, 1 pair" in told
 
 
 def test_a_tie_with_two_others_is_a_third(make_run: MakeRun) -> None:

@@ -97,7 +97,8 @@ function readerOf(reader) {
     const nats = sum(said.nats.slice(first, end));
     word.lang = data.language;
     line.append(word, ` ${show(bits(nats), 2)} bits, probability ${probability(nats)}`);
-    if (end - first > 1) {
+    const single = end - first === 1;
+    if (!single) {
       const tokens = said.tokens || reader.sentences[sentence.value].tokens;
       line.append("; in pieces: ");
       for (let at = first; at < end; at += 1) {
@@ -106,7 +107,7 @@ function readerOf(reader) {
         line.append(piece, ` ${show(bits(said.nats[at]), 2)}${at + 1 < end ? ", " : ""}`);
       }
     } else if (said.rank) line.append(`, rank ${said.rank[first].toLocaleString("en")}`);
-    if (said.entropy) line.append(`; the model was uncertain by ${show(bits(said.entropy[first]), 1)} bits`);
+    if (single && said.entropy) line.append(`; the model was uncertain by ${show(bits(said.entropy[first]), 1)} bits`);
     box.append(line);
     if (said.top) {
       const table = element("table");
@@ -121,7 +122,7 @@ function readerOf(reader) {
         row.insertCell().append(bar);
       }
       const heading = table.createCaption();
-      heading.textContent = "likeliest here";
+      heading.textContent = single ? "likeliest here" : "likeliest as the first piece";
       box.append(table);
     } else {
       box.append(element("p", "small", "No alternatives are kept for this model here."));
@@ -180,7 +181,8 @@ function readerOf(reader) {
     const [one, other] = [entry(left), entry(right)];
     const apart = units(one).map(([, first, end], at) => {
       const [, begin, stop] = units(other)[at];
-      return Math.abs(bits(sum(one.nats.slice(first, end))) - bits(sum(other.nats.slice(begin, stop))));
+      const [a, b] = [bits(sum(one.nats.slice(first, end))), bits(sum(other.nats.slice(begin, stop)))];
+      return a === b ? 0 : Math.abs(a - b);
     });
     return Math.max(0, apart.indexOf(Math.max(...apart)));
   }
