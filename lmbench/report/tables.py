@@ -55,7 +55,8 @@ SHOWN = (
     Column("mean_reciprocal_rank", "MRR", 3),
     Column("parameters", "parameters", 0),
     Column("train_seconds", "train s", 1),
-    Column("peak_memory_mib", "peak MiB", 0),
+    Column("epochs", "epochs", 1),
+    Column("memory_added_mib", "memory MiB", 0),  # not the peak of the process, which depends on who came before
     Column("train_tokens_per_second", "train tok/s", 0),
     Column("score_tokens_per_second", "score tok/s", 0),
 )

@@ -24,7 +24,7 @@ PAPERS = (
     "zaremba-large", "zaremba-medium", "zaremba-small",
 )  # fmt: skip
 BEST = ("best-ptb", "best-shakespeare", "best-zh")
-STUDIES = ("sizes-ptb",)
+STUDIES = ("ensemble-ptb", "sizes-ptb")
 NAMES = tuple(sorted(PAPERS + BEST + STUDIES))
 
 
