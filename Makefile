@@ -9,6 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install -c constraints.txt
 TORCH_CPU := https://download.pytorch.org/whl/cpu
+SPEEDS := reading ngram scale smoothing networks vocabulary scoring report
 RUN_OPTIONS ?= --budget 45s
 
 .DEFAULT_GOAL := help
@@ -33,7 +34,7 @@ format: $(VENV)/installed-dev  ## let the formatter and the linter mend what the
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/installed-test  ## speed measurements (tests/benchmarks)
-	@for file in tests/benchmarks/*.py; do echo "$$file"; $(BIN)/python $$file || exit 1; done
+	@for name in $(SPEEDS); do echo "$$name"; $(BIN)/python tests/benchmarks/$$name.py || exit 1; done
 
 clean:  ## remove the environment, caches and builds; results stay
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
