@@ -22,7 +22,7 @@ run: $(VENV)/installed  ## install, then compare n-gram, LSTM and GPT on the emb
 	$(BIN)/lmbench run --models ngram,lstm,gpt $(RUN_OPTIONS)
 
 test: $(VENV)/installed-test  ## install what the tests need, then run them all
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(VENV)/installed-dev  ## formatter, linter and type checker
 	$(BIN)/ruff format --check .
