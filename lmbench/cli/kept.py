@@ -44,7 +44,16 @@ def load_models(directories: Iterable[str | Path]) -> dict[str, LanguageModel]:
     """The models kept in ``directories``, by name. See ``find_models``."""
     from lmbench.models import registry
 
-    return {name: registry.load(path) for name, path in find_models(directories).items()}
+    models = {name: registry.load(path) for name, path in find_models(directories).items()}
+    for name, model in models.items():
+        note_source(name, model)
+    return models
+
+
+def note_source(name: str, model: LanguageModel) -> None:
+    """Say what a model is that nobody asked for: the grammar of a sampled corpus."""
+    if model.kind == "source":
+        note(f"{name} is the grammar that the corpus was sampled from: what it cannot form is impossible to it.")
 
 
 def load_one(directory: str | Path) -> LanguageModel:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -73,7 +73,7 @@ def rank(
     lmbench rank models/a test.jsonl --by auto --choose-on dev.jsonl
     """
     from lmbench.cli.accuracies import print_accuracies
-    from lmbench.cli.kept import find_models, load_one, note
+    from lmbench.cli.kept import find_models, load_one, note, note_source
     from lmbench.corpus import spelling as spellings
     from lmbench.models import registry
     from lmbench.tasks.candidates import respelled
@@ -95,6 +95,7 @@ def rank(
         click.echo("\t".join(COLUMNS))
     for model_name, path in paths.items():
         model, began = registry.load(path), time.perf_counter()
+        note_source(model_name, model)
         ranking, remark = _ranked(model, model_name, sets, by, line, frequencies, development, choose_on)
         remarks += remark
         rankings[model_name], signatures[model_name] = ranking, signature(ranking, model.tokenizer, spelling, line)
@@ -107,9 +108,22 @@ def rank(
             note(" ".join(remarks))
         print_accuracies(rankings, form, remarks, signatures)
         return
+    _note_unknowns(rankings)
     found = [f"{model}: {_accuracy(r.overall)}" for model, r in rankings.items() if r.overall]
     for text in (*remarks, *found):
         click.echo(text, err=form != "table")
+
+
+def _note_unknowns(rankings: Mapping[str, Ranking]) -> None:
+    """Which models do not know how many of the words."""
+    from lmbench.cli.kept import note
+
+    models: dict[int, list[str]] = {}
+    for name, ranking in rankings.items():
+        if ranking.unknowns is not None and ranking.unknowns.any():
+            models.setdefault(int(ranking.unknowns.sum()), []).append(name)
+    for count, names in models.items():
+        note(f"{count} of the tokens are unknown to {', '.join(names)} (lmbench score names them).")
 
 
 def _ranked(
@@ -176,7 +190,7 @@ def _sets(name: str) -> list[CandidateSet]:
 def _print_sets(model_name: str, ranking: Ranking, form: str) -> None:
     """Every set of ``ranking``, the best candidate first."""
     if form == "table":
-        click.echo(model_name)
+        click.echo(f"{model_name}\n{'set':>6}  {'place':>5}  {'log_prob':>10}  {'per_token':>9}  {'answer':<6}  text")
     for row in _rows(model_name, ranking):
         click.echo(_written(row, form))
 
@@ -199,7 +213,7 @@ def _written(row: dict[str, Any], form: str) -> str:
         return "\t".join(str(value) for value in shown.values())
     opening = f"{row['set']:>6}" if row["place"] < 2 else " " * 6
     per_token = row["log_prob_per_token"]
-    return f"{opening}  {row['place']:>4g}  {row['log_prob']:>10.4f}  {per_token:>8.4f}  {mark:<5}  {row['text']}"
+    return f"{opening}  {row['place']:>5g}  {row['log_prob']:>10.4f}  {per_token:>9.4f}  {mark:<6}  {row['text']}"
 
 
 def _accuracy(overall: Accuracy) -> str:

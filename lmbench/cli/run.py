@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,7 +90,8 @@ def run(
         again = command_again(click.get_current_context(), "--resume", *([] if out else ["--out", str(folder)]))
         raise KeyboardInterrupt(_interrupted(folder, again)) from None
     print_run(done.results, folder, form)
-    note(f"Everything that is behind this table is in {folder}")
+    note(f"Everything that is behind this table is in {folder}; the page to open is {folder / 'report.html'}")
+    note(f"Put sentences of your own in order: lmbench rank {shlex.quote(str(folder))} sentences.txt")
     if done.failed:
         raise click.exceptions.Exit(1)
 

@@ -115,7 +115,14 @@ def test_rank_in_other_forms(call: Call, kept: Path, tmp_path: Path) -> None:
 def test_rank_plain_lists(call: Call, kept: Path) -> None:
     result = call("rank", kept, input="the cat sleeps\nsleeps cat the\n\na bird\nbird a\n")
     assert result.exit_code == 0
-    assert len(result.stdout.splitlines()) == 5
+    name, heading, *rows = result.stdout.splitlines()
+    assert name == "bigram"
+    assert heading.split() == ["set", "place", "log_prob", "per_token", "answer", "text"]
+    assert [row.split()[0] for row in rows if row[5] != " "] == ["1", "2"]
+    assert len(rows) == 4
+    assert "unknown to" not in result.stderr
+    told = call("rank", kept, input="the zebra sleeps\nthe cat sleeps\n").stderr
+    assert "1 of the tokens are unknown to bigram (lmbench score names them)." in told
 
 
 def test_a_candidate_of_two_lines_is_one_row(call: Call, kept: Path, tmp_path: Path) -> None:
