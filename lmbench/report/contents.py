@@ -90,18 +90,19 @@ def comparisons(marks: Compared, rankings: Sequence[Comparison], others: Sequenc
     """Every pair of models in bits per event, and in how often they found the right sentence (``rankings``; ``others``:
     what is not told of that, and why); None where no two can be compared."""
     tables = [
-        _pairs(pairs, title, unit, scale)
-        for pairs, title, unit, scale in (
-            (marks.pairs, "Perplexity", "bits per event", -1.0),
-            (rankings, "Ranking accuracy", "percentage points", 100.0),
+        _pairs(pairs, *words, scale)
+        for pairs, words, scale in (
+            (marks.pairs, ("Perplexity", "bits per event", "segments"), -1.0),
+            (rankings, ("Ranking accuracy", "percentage points", "candidate sets"), 100.0),
         )
         if pairs
     ]
     return {"tables": tables, "reasons": [*marks.reasons, *others]} if tables else None
 
 
-def _pairs(pairs: Sequence[Comparison], title: str, unit: str, scale: float) -> dict[str, Any]:
-    """A table of pairs, the better model first. ``scale``: makes a difference in its favour positive, in ``unit``."""
+def _pairs(pairs: Sequence[Comparison], title: str, unit: str, drawn: str, scale: float) -> dict[str, Any]:
+    """A table of pairs, the better model first. ``scale``: makes a difference in its favour positive, in ``unit``;
+    ``drawn``: what the bootstrap draws."""
     decimals = 1 if scale > 1 else 4
     rows = []
     for pair in pairs:
@@ -110,11 +111,11 @@ def _pairs(pairs: Sequence[Comparison], title: str, unit: str, scale: float) -> 
         verdict = "yes" if pair.differ else "no"
         rows.append((pair.first, pair.second, *figures, _p(pair.p), _p(pair.adjusted), verdict))
     segments = {pair.segments for pair in pairs}
-    drawn = f"{segments.pop():,} segments" if len(segments) == 1 else "the segments of the text"
-    tests = {pair.test.partition(" ")[0]: "" for pair in pairs}
+    drawn = f"{segments.pop():,} {drawn}" if len(segments) == 1 else f"the {drawn} of the text"
+    tests = dict.fromkeys(pair.test.partition(" ")[0] for pair in pairs)
     about = (
         f"By how many {unit} the better model leads, with its {100 * pairs[0].confidence:.0f} % interval (paired "
-        f"bootstrap over {drawn if scale < 0 else drawn.replace('segments', 'candidate sets')}"
+        f"bootstrap over {drawn}"
         f"{', Student’s where a model has several seeds' if 'seeds' in tests else ''}), and p by "
         f"{' or '.join(TESTS[test] for test in tests)}, alone and corrected for all pairs (Holm)."
     )
