@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 
 LIBRARIES = ("torch", "numpy", "scipy", "tokenizers", "safetensors")
+VECTOR_EXTENSIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
 INTERVAL = 0.05
 """Seconds between two looks at the memory, where the system keeps no peak that can be reset."""
 
@@ -37,6 +38,7 @@ def describe_environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": usable_cores(),
+        "vector_extensions": _vector_extensions(),
         "memory_mib": _memory_mib(),
         "libraries": {name: _version(name) for name in LIBRARIES},
         **_torch_facts(),
@@ -174,6 +176,16 @@ def _processor() -> str | None:
         return platform.processor() or None
     names = [line.partition(":")[2].strip() for line in lines if line.lower().startswith("model name")]
     return names[0] if names else platform.machine() or None
+
+
+def _vector_extensions() -> list[str] | None:
+    """Those of the processor that decide how fast networks are; processors of one name differ in them."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return None
+    flags = {flag for line in lines if line.lower().startswith(("flags", "features")) for flag in line.split()}
+    return [name for name in VECTOR_EXTENSIONS if name in flags]
 
 
 def _memory_mib() -> int | None:

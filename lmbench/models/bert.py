@@ -75,7 +75,8 @@ class BERT(Transformer):
 
     In training, a share of the tokens is replaced by a mask, other ones at each step (Liu et al. 2019), never by
     random words (Wettig et al. 2023), and the loss is ``-ln p(w_t | what is not hidden)`` over those. There is no
-    prediction of the next sentence: it did not help (Liu et al. 2019).
+    prediction of the next sentence: it did not help (Liu et al. 2019). Where a step is divided, by accumulation or
+    among processes, its parts weigh as their rows, not as what is hidden of them.
 
     A text has a pseudo-log-likelihood (Salazar et al. 2020): each token is hidden in turn, and
     ``PLL(w) = sum over t of ln p(w_t | w without t)``; within a word of several tokens also without those after t

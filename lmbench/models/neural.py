@@ -76,6 +76,8 @@ class NeuralModel(Trainable):
     normalized = True
     chunk = 512
     """Events that a stateful network reads at once in scoring."""
+    descends = False
+    """Whether its usual rate is known for plain gradient descent too (sgd, asgd)."""
     structure = ""
     """One line for the log: what the network is made of."""
 
@@ -130,6 +132,12 @@ class NeuralModel(Trainable):
         width = self.width or affordable_width(self.work, softmax_work, train, budget, self.device)
         work = self.work(width) + softmax_work(width)
         usual = self.usual(fine, width, expected_passes(work, train, budget, self.device))
+        if self.config.optimizer in ("sgd", "asgd") and self.config.learning_rate is None and not self.descends:
+            raise UsageError(
+                f"{self.kind} was asked to train with optimizer={self.config.optimizer}, whose usual rates are far "
+                f"above the {usual['learning_rate']:g} that it takes by itself, and none is known for this family. "
+                "Name one: learning_rate=1, for example."
+            )
         return replace(self.config, **{key: usual[key] for key in usual if getattr(self.config, key) is None})
 
     @property

@@ -200,6 +200,7 @@ def _name_layers(network: nn.Module, weights: dict[str, Any], prefix: str, *othe
 class _Recurrent(NeuralModel):
     """What the three families share; each states its cell, and of how many matrices W and as many U it is made."""
 
+    descends = True
     title: ClassVar[str]
     matrices: ClassVar[int]
     adaptive_rate: ClassVar[float] = 4e-3

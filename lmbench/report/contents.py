@@ -134,7 +134,11 @@ def environment(kept: Mapping[str, Any]) -> Facts:
         (name.replace("_", " "), kept.get(name))
         for name in ("lmbench", "git_commit", "python", "platform", "processor")
     ]
-    found += [("cores", kept.get("cores")), ("memory", kept.get("memory_mib") and f"{kept['memory_mib']:,} MiB")]
+    found += [
+        ("cores", kept.get("cores")),
+        ("vector extensions", ", ".join(kept.get("vector_extensions") or ()) or None),
+    ]
+    found += [("memory", kept.get("memory_mib") and f"{kept['memory_mib']:,} MiB")]
     found += [("accelerators", ", ".join(map(str, kept.get("accelerators") or ())) or "none" if kept else None)]
     found += list((kept.get("libraries") or {}).items())
     command = kept.get("command")

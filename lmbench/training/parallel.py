@@ -51,8 +51,7 @@ class Parallel:
             return
         processes.wait()
         if processes.sharded:
-            self.trained = copy.deepcopy(network)
-            network.cpu()
+            self.trained = copy.deepcopy(network.cpu())  # a card is given its share of it, a layer after the other
             self.loss = self.engine = _sharded(self.trained, self.device, processes)
         else:
             cards = [self.device] if self.device.type == "cuda" else None
@@ -74,12 +73,11 @@ class Parallel:
                 yield self.engine
 
     def whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """``tensors``, each in one piece."""
+        """``tensors``, each in one piece; those that were divided in the memory of the machine, for a card need not
+        hold all of them."""
         if not self.processes.sharded:
             return dict(tensors)
-        return {
-            name: value.full_tensor() if hasattr(value, "full_tensor") else value for name, value in tensors.items()
-        }
+        return {name: _joined(value) for name, value in tensors.items()}
 
     def divided(self, tensors: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """``tensors`` in one piece -> divided as those of the same name in ``like`` are."""
@@ -92,6 +90,10 @@ class Parallel:
         if self.trained is not self.network:
             self.network.load_state_dict(self.whole(self.trained.state_dict()))
             self.network.to(self.device)
+
+
+def _joined(value: Tensor) -> Tensor:
+    return value.full_tensor().cpu() if hasattr(value, "full_tensor") else value
 
 
 def as_divided(value: Tensor, like: Tensor) -> Tensor:

@@ -18,8 +18,9 @@ from lmbench.training.optimizers import build_optimizer
 from lmbench.training.parallel import Parallel
 from lmbench.training.plan import Clock, Plan
 
-CHANGEABLE = ("learning_rate", "clip", "patience")
-"""Settings that may be other ones where a training is taken up again: what one turns when a training diverged."""
+CHANGEABLE = ("learning_rate", "clip", "patience", "accumulation")
+"""Settings that may be other ones where a training is taken up again: what one turns when a training diverged, or when
+the memory ran out."""
 TOLERANCE = 0.02
 """Nats by which a validation may be worse than the best before it counts against the patience."""
 TRIGGER = 3
@@ -104,8 +105,8 @@ class State:
         self._compare(facts.get("settings", {}), checkpoints)
         divided, share, shapes = self.parallel.divided, self.parallel.processes.share, self.network.state_dict()
         self.network.load_state_dict(divided(_under(tensors, "model."), shapes))
-        best = {name: value.to(self.device) for name, value in _under(tensors, "best.").items()}
-        self.best = divided(best, shapes)
+        best = divided(_under(tensors, "best."), shapes)
+        self.best = {name: value.to(self.device) for name, value in best.items()}
         optimizer = self.optimizer.state_dict()
         weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
         for name, value in _under(tensors, "optimizer.").items():
@@ -113,8 +114,15 @@ class State:
             value = divided({key: value}, {key: weights[int(number)]})[key]
             optimizer["state"].setdefault(int(number), {})[key] = value
         self.optimizer.load_state_dict(optimizer)
-        for part in range(self.plan.accumulation):
-            flat = [share(value).to(self.device) for _, value in sorted(_under(tensors, f"state.{part}.").items())]
+        then, now = facts["settings"]["plan"]["accumulation"], self.plan.accumulation
+        parts: list[Any] = [
+            [share(value).to(self.device) for _, value in sorted(_under(tensors, f"state.{part}.").items())]
+            for part in range(then)
+        ]
+        if then != now:  # the same rows in other parts
+            whole_rows = [torch.cat(same) for same in zip(*filter(None, parts), strict=True)]
+            parts = list(zip(*(rows.chunk(now) for rows in whole_rows), strict=True))
+        for part, flat in enumerate(parts):
             self.hidden[part] = tuple(flat) if len(flat) > 1 else (flat[0] if flat else None)
         if facts["averaged"] is not None:
             self.average = self.average or Average(self.network, newest=0.0)

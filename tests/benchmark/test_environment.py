@@ -19,6 +19,7 @@ def test_the_environment_is_json_and_complete() -> None:
     assert found["cores"] >= 1
     assert found["libraries"]["numpy"] == np.__version__
     assert {"date", "command", "lmbench", "platform", "processor", "memory_mib", "git_commit"} <= found.keys()
+    assert set(found["vector_extensions"] or ()) <= set(environment.VECTOR_EXTENSIONS)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

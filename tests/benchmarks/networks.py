@@ -1,6 +1,6 @@
 """Training and scoring rates of the networks, beside a plain LSTM and beside the matrix rate of the machine.
 
-    python tests/benchmarks/networks.py [--steps 20] [--out FILE.md]
+    python tests/benchmarks/networks.py [--steps 20] [--device cpu] [--out FILE.md]
 
 Random tokens: the time of a step does not depend on what the tokens are. Each figure is the fastest of the steps; run
 it on a quiet machine. The share of the matrix rate counts, for each event, two operations for each weight that it is
@@ -14,6 +14,7 @@ import argparse
 import dataclasses
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from lmbench.corpus.tokenizers import WordConfig, WordTokenizer
 from lmbench.corpus.vocabulary import Vocabulary
 from lmbench.models import registry
 from lmbench.models.neural import NeuralModel
+from lmbench.training.compilation import compiled
 from lmbench.training.devices import reuse_memory
 from lmbench.training.optimizers import build_optimizer
 
@@ -58,9 +60,9 @@ class Plain(nn.Module):
         return F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].t().flatten())
 
 
-def matrix_rate(precision: torch.dtype) -> float:
+def matrix_rate(precision: torch.dtype, device: str) -> float:
     """Floating-point operations a second of a 2048 x 2048 product."""
-    matrix = torch.randn(2048, 2048).to(precision)
+    matrix = torch.randn(2048, 2048, device=device).to(precision)
     return 2 * 2048**3 / min(_timed(lambda: matrix @ matrix) for _ in range(10))
 
 
@@ -69,7 +71,7 @@ def step_seconds(
 ) -> float:
     """Seconds of the fastest of ``n`` training steps on rows of ``shape``."""
     optimizer = build_optimizer("sgd", network.train(), 0.1, 0.0)
-    rows = torch.randint(1, VOCABULARY, (shape[0], shape[1] + 1))
+    rows = torch.randint(1, VOCABULARY, (shape[0], shape[1] + 1), device=next(network.parameters()).device)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
@@ -83,15 +85,17 @@ def step_seconds(
 def _timed(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
     return time.perf_counter() - began
 
 
-def measured(spec: str, rates: dict[torch.dtype, float], n: int) -> tuple[str, float]:
-    """A row of the table, and the seconds of a step."""
+def measured(spec: str, rates: dict[torch.dtype, float], n: int, device: str) -> tuple[str, float]:
+    """A row of the table, and the seconds of a step, the fastest of ``n``: never that in which torch.compile builds."""
     torch.manual_seed(1)
     tokenizer = WordTokenizer(WordConfig(), Vocabulary(["</s>", *(f"w{n}" for n in range(VOCABULARY - 1))]))
     left = "" if "dropout" in spec else ":dropout=0.2"
-    model = registry.create(f"{spec}{left}:device=cpu")
+    model = registry.create(f"{spec}{left}:device={device}")
     if not isinstance(model, NeuralModel):
         raise SystemExit(f"{spec} is no network.")
     usual = model.usual(False, model.width or 0, 5.0)
@@ -101,7 +105,8 @@ def measured(spec: str, rates: dict[torch.dtype, float], n: int) -> tuple[str, f
     network = model.build(VOCABULARY)
     model._place(network)
     shape = model.config.batch_size, model.config.sequence_length
-    seconds = step_seconds(network, lambda rows: network.loss(rows)[0], shape, n)
+    with compiled(network) if model.config.compile else nullcontext():
+        seconds = step_seconds(network, lambda rows: network.loss(rows)[0], shape, n)
     events = shape[0] * shape[1]
     weights = sum(weight.numel() for weight in network.parameters() if weight.dim() > 1)
     weights -= 0 if network.output is None else network.embedding.weight.numel()
@@ -128,9 +133,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--device", default="cpu")
     given = parser.parse_args()
     reuse_memory()
-    rates = {precision: matrix_rate(precision) for precision in (torch.float32, torch.bfloat16)}
+    rates = {precision: matrix_rate(precision, given.device) for precision in (torch.float32, torch.bfloat16)}
+    machine = (
+        f"{torch.get_num_threads()} threads" if given.device == "cpu" else torch.cuda.get_device_name(given.device)
+    )
     lines: list[str] = []
 
     def say(line: str) -> None:
@@ -138,7 +147,7 @@ def main() -> None:
         lines.append(line)
 
     say(
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads; product of 2048 x 2048: "
+        f"torch {torch.__version__}, {machine}; product of 2048 x 2048: "
         f"float32 {rates[torch.float32] / 1e9:.0f} GFLOP/s, bfloat16 {rates[torch.bfloat16] / 1e9:.0f} GFLOP/s\n"
     )
     say("| model | precision | ms a step | trained tokens/s | scored tokens/s | of the matrix rate |")
@@ -150,12 +159,13 @@ def main() -> None:
         "lstm:hidden=650:layers=2",
         "gpt:width=384",
         "gpt:width=384:batch_size=32:sequence_length=128",
+        *(f"{FAMILIES[name]}:compile=yes" for name in ("gpt", "mingru", "cnn", "lstm")),
     ]:
-        row, ours[spec] = measured(spec, rates, given.steps)
+        row, ours[spec] = measured(spec, rates, given.steps, given.device)
         say(row)
     say("")
     for hidden, layers in ((200, 2), (256, 1), (650, 2)):
-        plain = Plain(hidden, layers)
+        plain = Plain(hidden, layers).to(given.device)
         reference = step_seconds(plain, plain.loss, (20, 35), given.steps)
         spec = f"lstm:hidden={hidden}" + (f":layers={layers}" if layers > 1 else "")
         say(

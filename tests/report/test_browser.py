@@ -73,9 +73,16 @@ def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def page(browser: Any, address: str) -> Any:
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    # By way of an empty page: a second visit to one address can be answered while the first still stands there, and a
+    # busy machine then looks for what the new one has not yet.
+    browser.get("about:blank")
     resize(browser, 1280)
     browser.get_log("browser"), browser.get_log("performance")
     browser.get(address)
+    ready = "return location.href === arguments[0] && document.readyState === 'complete'"
+    WebDriverWait(browser, 60).until(lambda browser: browser.execute_script(ready, address))
     return browser
 
 

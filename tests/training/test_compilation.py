@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from lmbench.corpus.tokenizers import train_tokenizer
 from lmbench.errors import TrainingError, UsageError
 from lmbench.models.registry import create
 from lmbench.training.budget import Budget
+from lmbench.training.compilation import COMPILERS
 
 GPT = "gpt:width=8:heads=2:layers=1:batch_size=2:sequence_length=5:device=cpu"
 SENTENCES = ["a b c a b", "c a b a"] * 10
@@ -34,6 +36,17 @@ def test_what_is_compiled_is_the_forward_pass_of_training(monkeypatch: pytest.Mo
     assert list(built.network.state_dict()) == list(plain.network.state_dict())
     for one, other in zip(built.network.parameters(), plain.network.parameters(), strict=True):
         np.testing.assert_array_equal(one.detach(), other.detach())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch about itself
+@pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="there is no C++ compiler")
+def test_what_torch_builds_learns_the_same() -> None:
+    plain, built = (
+        create(GPT + ":precision=float32:dropout=0"),
+        create(GPT + ":precision=float32:dropout=0:compile=yes"),
+    )
+    losses = [model.fit(TOKENS, TOKENS, Budget(steps=5)).valid_loss for model in (plain, built)]
+    assert losses[1] == pytest.approx(losses[0], abs=1e-5)
 
 
 def test_without_a_compiler_the_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,6 +183,23 @@ def test_rows_read_in_parts_give_the_same_update(tokens, spec):
     np.testing.assert_allclose(values[2], values[0], atol=1e-3)
 
 
+@pytest.mark.parametrize("spec", [LSTM, GPT])
+@pytest.mark.parametrize(("before", "after"), [(1, 4), (3, 2)])  # 4 rows in 3 parts are 2 and 2: the third has none
+def test_a_training_goes_on_in_other_parts(tokens, tmp_path, spec, before, after):
+    """What a user turns when the memory ran out: the same rows in more parts, each with the state of its rows."""
+    spec = spec.replace("dropout=0.3", "dropout=0:precision=float32:batch_size=4").replace(":batch_size=2", "", 1)
+    whole = create(f"{spec}:validations=12")
+    whole.fit(*tokens, Budget(steps=12))
+    cut = create(f"{spec}:accumulation={before}:validations=12")
+    with pytest.raises(KeyboardInterrupt):
+        cut.fit(*tokens, Budget(steps=12), Interrupt(5), Checkpoints(tmp_path))
+    rest = create(f"{spec}:accumulation={after}:validations=12")
+    report = rest.fit(*tokens, Budget(steps=12), None, Checkpoints(tmp_path))
+    assert report.notes == (f"taken up at step 6 with other settings: accumulation {before}, now {after}",)
+    batch = Batch.of(tokens[1].rows())
+    np.testing.assert_allclose(rest.log_probs(batch), whole.log_probs(batch), atol=1e-3)
+
+
 def test_averaged_sgd_begins_where_validation_stalls_and_says_so(tokens):
     class Notes(Silent):
         def __init__(self):
@@ -220,6 +237,15 @@ def test_validation_of_windows_agrees_with_the_scorer(tokens):
 def test_divergence_names_the_setting_to_change(tokens):
     with pytest.raises(TrainingError, match="learning_rate"):
         create(LSTM.replace("rate=1", "rate=3e38") + ":clip=0").fit(*tokens, Budget(steps=200))
+
+
+@pytest.mark.parametrize("spec", [GPT, "ffnn:width=8", "cnn:width=8:layers=2", "mingru:width=8"])
+@pytest.mark.parametrize("optimizer", ["sgd", "asgd"])
+def test_a_rate_that_nobody_knows_is_asked_for(tokens, spec, optimizer):
+    spec = spec if spec == GPT else f"{spec}:batch_size=2:sequence_length=5:device=cpu"
+    with pytest.raises(UsageError, match=f"{optimizer}, whose usual rates are far above .*Name one"):
+        create(f"{spec}:optimizer={optimizer}").fit(*tokens, Budget(steps=2))
+    create(f"{spec}:optimizer={optimizer}:learning_rate=0.1").fit(*tokens, Budget(steps=2))
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("60s", 60), ("5m", 300), ("1h", 3600), ("1.5", 1.5)])
