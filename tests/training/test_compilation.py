@@ -38,7 +38,7 @@ def test_what_is_compiled_is_the_forward_pass_of_training(monkeypatch: pytest.Mo
         np.testing.assert_array_equal(one.detach(), other.detach())
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch about itself
+@pytest.mark.filterwarnings("ignore")  # of torch about itself
 @pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="there is no C++ compiler")
 def test_what_torch_builds_learns_the_same() -> None:
     plain, built = (
