@@ -145,18 +145,25 @@ def make_plan(recipe: Recipe, corpus: Corpus | None, check: Callable[[Recipe], N
 
 
 def check_folder(folder: RunFolder, recipe: Recipe, resume: bool) -> None:
-    """Raise UsageError where ``folder`` holds another run, or this one and nobody asked to go on with it."""
+    """Raise UsageError where ``folder`` holds another run, or this one and nobody asked to go on with it.
+
+    The same run with more models is this one: what they do not know of each other need not be done again.
+    """
     if not folder.is_run():
         return
     if not resume:
         raise UsageError(
             f"{folder.path} already holds a run. Go on with it by --resume, or name another folder with --out."
         )
-    differences = Recipe.read(folder.recipe).differences(recipe)
+    before = Recipe.read(folder.recipe)
+    if set(before.models) < set(recipe.models):
+        before = dataclasses.replace(before, models=recipe.models, published=recipe.published)
+    differences = before.differences(recipe)
     if differences:
         raise UsageError(
             f"{folder.path} holds a run of another recipe, so it cannot be resumed with this one: "
-            f"{'; '.join(differences)}. Ask for the same, or name another folder with --out."
+            f"{'; '.join(differences)}. Ask for the same, or for more models beside its own, or name another folder "
+            "with --out."
         )
 
 
@@ -171,7 +178,8 @@ def finished(folder: RunFolder, plan: Plan) -> list[Result]:
                 f"The text of the {noun} changed since {folder.path} was begun, so old and new results could not be "
                 "compared. Restore it, or begin anew in another folder with --out."
             )
-    return [result for result in folder.read_results() if result.status == "done"]
+    folders = {job.key: job.folder for job in plan.jobs}
+    return [row for row in folder.read_results() if row.status == "done" and folders.get(row.key) == row.folder]
 
 
 def _candidates(

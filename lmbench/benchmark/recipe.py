@@ -29,8 +29,8 @@ LEAST_TOKENS = 10_000
 """Smallest generated corpus of a run."""
 SHIPPED = Path(__file__).parents[1] / "recipes"
 """Where the recipes lie that come with lmbench, each a TOML file."""
-MEASURED_ON = ("models", "corpus", "tokenizer", "line", "tokens", "train_sizes")
-"""Fields without which a published figure is that of something else."""
+MEASURED_ON = ("corpus", "tokenizer", "line", "tokens", "train_sizes")
+"""Fields without which all published figures are those of something else."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ class Recipe:
         write_text(path, self.to_toml())
 
     def changed(self, **settings: Any) -> Self:
-        """The recipe with other ``settings``; with other models or text it loses what was published of the first.
+        """The recipe with other ``settings``; what was published is lost on other text, and of models it lacks then.
 
         >>> recipe = Recipe(("ngram",), published={"ngram": Published(141.2, source="Mikolov 2012")})
         >>> recipe.changed(seed=2).published == recipe.published, recipe.changed(corpus="my.txt").published
@@ -211,7 +211,10 @@ class Recipe:
         other = dataclasses.replace(self, **{"published": {}, **settings})
         if "published" in settings or any(getattr(self, key) != getattr(other, key) for key in MEASURED_ON):
             return other
-        return dataclasses.replace(other, published=self.published)
+        kept = {name for name, spec in other.named if (name, spec) in self.named}
+        return dataclasses.replace(
+            other, published={name: self.published[name] for name in self.published if name in kept}
+        )
 
     def differences(self, other: Recipe) -> list[str]:
         """One ``field: here, there`` for each field in which the two differ."""

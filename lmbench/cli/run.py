@@ -71,6 +71,7 @@ def run(
     lmbench run
     lmbench run --models ngram:order=5,lstm:hidden=256 --corpus my.txt --budget 5m --seeds 3
     lmbench run --out results/mine --resume
+    lmbench run --out results/mine --resume --models ngram,lstm,gpt,mingru
     lmbench run --models ngram,gpt --corpus my.txt --train-sizes 1e4,3e4,1e5,full
     lmbench run --recipe zaremba-small
 
@@ -105,7 +106,7 @@ def _recipe(recipe_name: str | None, resumed: str | None, given: dict[str, Any])
     if chosen.get("context") == "auto":
         del chosen["context"]
     kept = Path(resumed) / "recipe.toml" if resumed else None
-    if recipe_name is None and kept is not None and kept.is_file() and not chosen:
+    if recipe_name is None and kept is not None and kept.is_file():
         recipe_name = str(kept)
     if recipe_name is not None:
         recipe = Recipe.read(recipe_name)

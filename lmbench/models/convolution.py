@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from lmbench.errors import UsageError
 from lmbench.models.network import Dropout, Network
 from lmbench.models.neural import NetworkConfig, NeuralModel
+from lmbench.models.sizing import usual_dropout
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ class Convolution(NeuralModel):
     def usual(self, fine: bool, width: int, passes: float) -> dict[str, Any]:
         return {
             "width": width,
-            "dropout": 0.1 if passes < 6 else 0.2 if passes < 12 else 0.4,
+            "dropout": usual_dropout(passes),
             "batch_size": 16,
             "sequence_length": 128 if fine else 64,
             "optimizer": "adamw",

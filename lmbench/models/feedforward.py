@@ -13,6 +13,7 @@ from lmbench.corpus.batches import Tokens
 from lmbench.errors import UsageError
 from lmbench.models.network import Dropout, Network
 from lmbench.models.neural import NetworkConfig, NeuralModel
+from lmbench.models.sizing import usual_dropout
 from lmbench.training.budget import Budget
 
 
@@ -172,7 +173,7 @@ class FeedForward(NeuralModel):
         return {
             "width": width,
             "hidden": 2 * width,
-            "dropout": 0.1 if passes < 6 else 0.2 if passes < 12 else 0.4,
+            "dropout": usual_dropout(passes),
             "batch_size": 32,
             "sequence_length": 32,
             "optimizer": "adamw",

@@ -14,6 +14,7 @@ from lmbench.errors import UsageError
 from lmbench.models.network import Dropout, Network
 from lmbench.models.neural import NetworkConfig, NeuralModel
 from lmbench.models.recurrence import elman, gru
+from lmbench.models.sizing import usual_dropout
 
 Cell = Literal["tanh", "sigmoid", "gru", "lstm"]
 CELLS: dict[str, type[nn.RNN | nn.GRU | nn.LSTM]] = {"tanh": nn.RNN, "sigmoid": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
@@ -225,7 +226,7 @@ class _Recurrent(NeuralModel):
         optimizer = self.config.optimizer or ("adamw" if fine else "sgd")
         return {
             "hidden": width,
-            "dropout": 0.1 if passes < 6 else 0.2 if passes < 12 else 0.4,
+            "dropout": usual_dropout(passes),
             "batch_size": 32 if fine else 20,
             "sequence_length": 64 if fine else 35,
             "optimizer": optimizer,

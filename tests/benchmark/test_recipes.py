@@ -115,6 +115,8 @@ def test_other_text_or_models_lose_what_was_published() -> None:
     recipe = Recipe.read("zaremba-small")
     for kept in ({"budget": "5steps", "seeds": 3, "device": "cpu"}, {"corpus": "ptb"}, {}):
         assert recipe.changed(**kept).published == recipe.published, kept
+    more = {"models": ("uniform", *recipe.models)}
+    assert recipe.changed(**more).published == recipe.published  # type: ignore[arg-type]
     for lost in ({"corpus": "my.txt"}, {"models": ("uniform",)}, {"tokenizer": "char"}):
         assert recipe.changed(**lost).published == {}, lost  # type: ignore[arg-type]
 

@@ -312,6 +312,16 @@ def test_a_damaged_model_is_trained_again(tmp_path: Path, corpus: Corpus, toy: A
     assert toy.fitted == ["toy1", "toy1"]
 
 
+def test_a_run_grows(tmp_path: Path, corpus: Corpus, toy: Any) -> None:
+    run("toy", tmp_path, corpus)
+    done = run("uniform,toy,toy:trouble=fit", tmp_path, corpus, resume=True)
+    assert [result.model for result in done.results] == ["uniform", "toy", "toy:trouble=fit"]
+    assert toy.fitted == ["toy1", "fit1"], "what was done is not trained again"
+    assert Recipe.read(tmp_path / "recipe.toml").models == ("uniform", "toy", "toy:trouble=fit")
+    with pytest.raises(UsageError, match=r"another recipe.*models: "):
+        run("uniform,toy", tmp_path, corpus, resume=True)
+
+
 def test_a_folder_is_never_overwritten(tmp_path: Path, corpus: Corpus) -> None:
     run("uniform", tmp_path, corpus)
     before = (tmp_path / "table.csv").read_bytes()

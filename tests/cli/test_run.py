@@ -232,6 +232,10 @@ def test_a_folder_in_use_is_not_overwritten(call: Call, corpus_file: Path) -> No
     assert "--resume" in complaint(call(*first))
     assert call(*first, "--resume").exit_code == 0
     assert call("run", "--out", "out", "--resume").exit_code == 0, "the recipe lies in the folder"
+    more = call("run", "--out", "out", "--resume", "--models", "uniform,ngram:order=2")
+    assert more.exit_code == 0
+    assert "1 of 2 models were finished before" in more.stderr
+    assert "tokenizer: " in complaint(call("run", "--out", "out", "--resume", "--tokenizer", "char"))
 
 
 def test_ctrl_c_keeps_what_was_done_and_the_run_goes_on(corpus_file: Path, tmp_path: Path) -> None:
