@@ -231,6 +231,7 @@ class _Recurrent(NeuralModel):
             "sequence_length": 64 if fine else 35,
             "optimizer": optimizer,
             "learning_rate": 20.0 if optimizer in ("sgd", "asgd") else self.adaptive_rate,
+            "reset": 0.01 if fine else 0.0,
         }
 
     def build(self, vocabulary_size: int) -> RecurrentNetwork:

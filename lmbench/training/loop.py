@@ -182,10 +182,21 @@ class _Training:
         for number, part in enumerate(parts):
             share = len(part) / len(rows)
             with self.parallel.step(last=part is parts[-1]) as loss_of:
-                loss, self.state.hidden[number] = loss_of(part, self.state.hidden[number])
+                loss, self.state.hidden[number] = loss_of(part, self._state_before(number))
                 (loss * share).backward()
             mean += loss.detach() * share
         return mean
+
+    def _state_before(self, number: int) -> Any:
+        """The recurrent state before part ``number`` of the rows, (b, ...) each: that after the step before, but for
+        rows that begin anew. Otherwise a network would forget what it is to begin (Melis et al. 2018)."""
+        state = self.state.hidden[number]
+        if state is None or not self.plan.reset:
+            return state
+        several = state if isinstance(state, tuple) else (state,)
+        kept = torch.rand(len(several[0]), device=self.device) >= self.plan.reset
+        several = tuple(part * kept.view(-1, *[1] * (part.dim() - 1)).to(part.dtype) for part in several)
+        return several if isinstance(state, tuple) else several[0]
 
     def _rate(self, length: int) -> float:
         """The learning rate of a step of so many events; where their number varies, all of them weigh the same."""

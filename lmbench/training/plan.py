@@ -12,7 +12,7 @@ from lmbench.training.optimizers import OptimizerName, ScheduleName
 
 AT_LEAST_ONE = ("batch_size", "sequence_length", "accumulation", "validations", "patience", "hold", "divisor")
 NOT_NEGATIVE = ("weight_decay", "clip", "seed")
-SHARES = ("warmup", "average_decay")
+SHARES = ("warmup", "average_decay", "reset")
 VALIDATION_SHARE = 0.1
 """Of a budget in seconds, at most this share is spent on validations before the last."""
 
@@ -42,6 +42,8 @@ class Plan:
     varied: bool = False
     """Whether the lengths of the steps vary from pass to pass, the rate with them, so that no event always comes first;
     for networks with a state (the windows of the others begin elsewhere in each pass anyway)."""
+    reset: float | None = None
+    """Probability that a row of a network with a state begins a step without one, as a text to be scored begins."""
     warmup: float = 0.02
     """Share of the budget in which the rate first rises."""
     weight_decay: float = 0.0

@@ -12,6 +12,7 @@ import torch
 from lmbench.corpus.batches import Batch, Tokens
 from lmbench.corpus.tokenizers import train_tokenizer
 from lmbench.errors import ModelError, TrainingError, UsageError
+from lmbench.models.recurrent import RecurrentNetwork
 from lmbench.models.registry import create
 from lmbench.scoring.scorer import token_log_probs
 from lmbench.training.budget import Budget, Silent
@@ -67,6 +68,7 @@ class Interrupt(Silent):
         (GPT + ":accumulation=2:optimizer=muon:schedule=cosine", signal.SIGINT),
         (LSTM.replace("learning_rate=1", "learning_rate=10:optimizer=asgd:schedule=constant"), signal.SIGTERM),
         (ADAM + ":softmax=adaptive", signal.SIGINT),
+        (ADAM + ":reset=0.3", signal.SIGINT),
         ("ffnn:order=4:width=8:batch_size=2:sequence_length=5:device=cpu:dropout=0.3", signal.SIGINT),
         ("cnn:width=8:layers=2:batch_size=2:sequence_length=5:device=cpu:dropout=0.3", signal.SIGINT),
     ],
@@ -198,6 +200,22 @@ def test_a_training_goes_on_in_other_parts(tokens, tmp_path, spec, before, after
     assert report.notes == (f"taken up at step 6 with other settings: accumulation {before}, now {after}",)
     batch = Batch.of(tokens[1].rows())
     np.testing.assert_allclose(rest.log_probs(batch), whole.log_probs(batch), atol=1e-3)
+
+
+@pytest.mark.parametrize(("reset", "begun"), [(0.0, 0), (0.999999, 4)])
+def test_rows_begin_anew(tokens, monkeypatch, reset, begun):
+    """The states that the network is given: of 4 rows so many are 0 after the first step of an epoch."""
+    spec = f"{LSTM}:layers=2:reset={reset}".replace("batch_size=2", "batch_size=4")
+    states, loss = [], RecurrentNetwork.loss
+
+    def watched(self, rows, state=None):
+        states.append(state if torch.is_grad_enabled() else None)
+        return loss(self, rows, state)
+
+    monkeypatch.setattr(RecurrentNetwork, "loss", watched)
+    create(spec).fit(*tokens, Budget(steps=3))
+    given = [torch.cat(state, -1) if isinstance(state, tuple) else state for state in states if state is not None][:2]
+    assert [int((state == 0).all(1).sum()) for state in given] == [begun, begun]
 
 
 def test_averaged_sgd_begins_where_validation_stalls_and_says_so(tokens):
