@@ -187,6 +187,11 @@ class NeuralModel(Trainable):
                 f"checkpointing=yes serves families made of blocks (gpt, bert, cnn, mingru), and {self.kind} is none. "
                 "Leave it out; accumulation saves memory in every family."
             )
+        if plan.reset and not network.stateful:
+            raise UsageError(
+                f"reset={plan.reset:g} lets the state of a row begin anew, and {self.kind} carries none from step to step. "
+                "Leave it out."
+            )
         precision = str(network.precision).removeprefix("torch.")
         progress.step("structure", f"{self.structure}; {self.parameters:,} parameters")
         progress.step("data", f"{train.events:,} events, {plan.batch_size} rows of {plan.sequence_length} a step")

@@ -202,6 +202,11 @@ def test_a_training_goes_on_in_other_parts(tokens, tmp_path, spec, before, after
     np.testing.assert_allclose(rest.log_probs(batch), whole.log_probs(batch), atol=1e-3)
 
 
+def test_what_has_no_state_cannot_begin_it_anew(tokens):
+    with pytest.raises(UsageError, match=r"reset=0.1 .* gpt carries none"):
+        create(GPT + ":reset=0.1").fit(*tokens, Budget(steps=2))
+
+
 @pytest.mark.parametrize(("reset", "begun"), [(0.0, 0), (0.999999, 4)])
 def test_rows_begin_anew(tokens, monkeypatch, reset, begun):
     """The states that the network is given: of 4 rows so many are 0 after the first step of an epoch."""
