@@ -143,7 +143,7 @@ class Convolution(NeuralModel):
     def usual(self, fine: bool, width: int, passes: float) -> dict[str, Any]:
         return {
             "width": width,
-            "dropout": usual_dropout(passes),
+            "dropout": usual_dropout(passes, none_below=4),
             "batch_size": 16,
             "sequence_length": 128 if fine else 64,
             "optimizer": "adamw",

@@ -173,7 +173,7 @@ class FeedForward(NeuralModel):
         return {
             "width": width,
             "hidden": 2 * width,
-            "dropout": usual_dropout(passes),
+            "dropout": usual_dropout(passes, none_below=4),
             "batch_size": 32,
             "sequence_length": 32,
             "optimizer": "adamw",

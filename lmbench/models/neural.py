@@ -189,8 +189,8 @@ class NeuralModel(Trainable):
             )
         if plan.reset and not network.stateful:
             raise UsageError(
-                f"reset={plan.reset:g} lets the state of a row begin anew, and {self.kind} carries none from step to step. "
-                "Leave it out."
+                f"reset={plan.reset:g} lets the state of a row begin anew, and {self.kind} carries none from step to "
+                "step. Leave it out."
             )
         precision = str(network.precision).removeprefix("torch.")
         progress.step("structure", f"{self.structure}; {self.parameters:,} parameters")

@@ -226,7 +226,7 @@ class _Recurrent(NeuralModel):
         optimizer = self.config.optimizer or ("adamw" if fine else "sgd")
         return {
             "hidden": width,
-            "dropout": usual_dropout(passes),
+            "dropout": usual_dropout(passes, none_below=1),
             "batch_size": 32 if fine else 20,
             "sequence_length": 64 if fine else 35,
             "optimizer": optimizer,
