@@ -28,7 +28,7 @@ from lmbench.corpus.vocabulary import Vocabulary
 from lmbench.models import registry
 from lmbench.models.neural import NeuralModel
 from lmbench.training.compilation import compiled
-from lmbench.training.devices import reuse_memory
+from lmbench.training.devices import resolve_precision, reuse_memory
 from lmbench.training.optimizers import build_optimizer
 
 VOCABULARY = 10_000
@@ -136,7 +136,9 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args()
     reuse_memory()
-    rates = {precision: matrix_rate(precision, given.device) for precision in (torch.float32, torch.bfloat16)}
+    native = resolve_precision("auto", torch.device(given.device))  # where it is not bfloat16, that takes minutes
+    precisions = list(dict.fromkeys((torch.float32, native)))
+    rates = {precision: matrix_rate(precision, given.device) for precision in precisions}
     machine = (
         f"{torch.get_num_threads()} threads" if given.device == "cpu" else torch.cuda.get_device_name(given.device)
     )
@@ -148,7 +150,8 @@ def main() -> None:
 
     say(
         f"torch {torch.__version__}, {machine}; product of 2048 x 2048: "
-        f"float32 {rates[torch.float32] / 1e9:.0f} GFLOP/s, bfloat16 {rates[torch.bfloat16] / 1e9:.0f} GFLOP/s\n"
+        + ", ".join(f"{str(name).removeprefix('torch.')} {rate / 1e9:.0f} GFLOP/s" for name, rate in rates.items())
+        + "\n"
     )
     say("| model | precision | ms a step | trained tokens/s | scored tokens/s | of the matrix rate |")
     say("| --- | --- | ---: | ---: | ---: | ---: |")
