@@ -21,6 +21,7 @@ from typing import Any, Self
 
 LIBRARIES = ("torch", "numpy", "scipy", "tokenizers", "safetensors")
 VECTOR_EXTENSIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
+"""Names that Linux gives to what a processor computes networks with, on x86 and on ARM."""
 INTERVAL = 0.05
 """Seconds between two looks at the memory, where the system keeps no peak that can be reset."""
 
@@ -170,9 +171,7 @@ def _cuda() -> Any:
 
 
 def _processor() -> str | None:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
+    if (lines := _cpuinfo()) is None:
         return platform.processor() or None
     names = [line.partition(":")[2].strip() for line in lines if line.lower().startswith("model name")]
     return names[0] if names else platform.machine() or None
@@ -180,12 +179,18 @@ def _processor() -> str | None:
 
 def _vector_extensions() -> list[str] | None:
     """Those of the processor that decide how fast networks are; processors of one name differ in them."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
+    if (lines := _cpuinfo()) is None:
         return None
     flags = {flag for line in lines if line.lower().startswith(("flags", "features")) for flag in line.split()}
     return [name for name in VECTOR_EXTENSIONS if name in flags]
+
+
+def _cpuinfo() -> list[str] | None:
+    """What Linux tells of the processor, line by line; None elsewhere."""
+    try:
+        return Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return None
 
 
 def _memory_mib() -> int | None:

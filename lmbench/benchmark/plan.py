@@ -168,7 +168,10 @@ def check_folder(folder: RunFolder, recipe: Recipe, resume: bool) -> None:
 
 
 def finished(folder: RunFolder, plan: Plan) -> list[Result]:
-    """The finished results in ``folder``; raises ResultsError where they belong to other text than today's."""
+    """The finished results in ``folder``; raises ResultsError where they belong to other text than today's.
+
+    One whose folder a model of a grown run has taken, by a name that is written alike, is to be made again.
+    """
     if not folder.metrics.is_file():
         return []
     before = folder.read_facts()

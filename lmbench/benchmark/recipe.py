@@ -211,10 +211,9 @@ class Recipe:
         other = dataclasses.replace(self, **{"published": {}, **settings})
         if "published" in settings or any(getattr(self, key) != getattr(other, key) for key in MEASURED_ON):
             return other
-        kept = {name for name, spec in other.named if (name, spec) in self.named}
-        return dataclasses.replace(
-            other, published={name: self.published[name] for name in self.published if name in kept}
-        )
+        same = dict(set(self.named) & set(other.named))
+        published = {name: figure for name, figure in self.published.items() if name in same}
+        return dataclasses.replace(other, published=published)
 
     def differences(self, other: Recipe) -> list[str]:
         """One ``field: here, there`` for each field in which the two differ."""

@@ -28,7 +28,7 @@ from lmbench.training.checkpoints import Checkpoints, atomic
 from lmbench.training.compilation import compiled
 from lmbench.training.devices import enough_memory, resolve_device, resolve_precision
 from lmbench.training.distributed import processes
-from lmbench.training.optimizers import OptimizerName
+from lmbench.training.optimizers import DESCENT, OptimizerName
 from lmbench.training.plan import Plan
 
 WEIGHTS_FILE = "weights.safetensors"
@@ -77,7 +77,7 @@ class NeuralModel(Trainable):
     chunk = 512
     """Events that a stateful network reads at once in scoring."""
     descends = False
-    """Whether its usual rate is known for plain gradient descent too (sgd, asgd)."""
+    """Whether its usual rate is known for plain gradient descent too."""
     structure = ""
     """One line for the log: what the network is made of."""
 
@@ -132,7 +132,7 @@ class NeuralModel(Trainable):
         width = self.width or affordable_width(self.work, softmax_work, train, budget, self.device)
         work = self.work(width) + softmax_work(width)
         usual = self.usual(fine, width, expected_passes(work, train, budget, self.device))
-        if self.config.optimizer in ("sgd", "asgd") and self.config.learning_rate is None and not self.descends:
+        if self.config.optimizer in DESCENT and self.config.learning_rate is None and not self.descends:
             raise UsageError(
                 f"{self.kind} was asked to train with optimizer={self.config.optimizer}, whose usual rates are far "
                 f"above the {usual['learning_rate']:g} that it takes by itself, and none is known for this family. "

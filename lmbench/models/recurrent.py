@@ -15,6 +15,7 @@ from lmbench.models.network import Dropout, Network
 from lmbench.models.neural import NetworkConfig, NeuralModel
 from lmbench.models.recurrence import elman, gru
 from lmbench.models.sizing import usual_dropout
+from lmbench.training.optimizers import DESCENT
 
 Cell = Literal["tanh", "sigmoid", "gru", "lstm"]
 CELLS: dict[str, type[nn.RNN | nn.GRU | nn.LSTM]] = {"tanh": nn.RNN, "sigmoid": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
@@ -230,7 +231,7 @@ class _Recurrent(NeuralModel):
             "batch_size": 32 if fine else 20,
             "sequence_length": 64 if fine else 35,
             "optimizer": optimizer,
-            "learning_rate": 20.0 if optimizer in ("sgd", "asgd") else self.adaptive_rate,
+            "learning_rate": 20.0 if optimizer in DESCENT else self.adaptive_rate,
             "reset": 0.01 if fine else 0.0,
         }
 
@@ -268,7 +269,7 @@ class RNN(_Recurrent):
     def usual(self, fine: bool, width: int, passes: float) -> dict[str, Any]:
         optimizer = self.config.optimizer or "adamw"
         rates = (20.0, 8e-3) if self.config.activation == "sigmoid" else (5.0, 4e-3)
-        rate = rates[0] if optimizer in ("sgd", "asgd") else rates[1]
+        rate = rates[0] if optimizer in DESCENT else rates[1]
         return {**super().usual(fine, width, passes), "optimizer": optimizer, "learning_rate": rate}
 
 

@@ -137,8 +137,8 @@ def environment(kept: Mapping[str, Any]) -> Facts:
     found += [
         ("cores", kept.get("cores")),
         ("vector extensions", ", ".join(kept.get("vector_extensions") or ()) or None),
+        ("memory", kept.get("memory_mib") and f"{kept['memory_mib']:,} MiB"),
     ]
-    found += [("memory", kept.get("memory_mib") and f"{kept['memory_mib']:,} MiB")]
     found += [("accelerators", ", ".join(map(str, kept.get("accelerators") or ())) or "none" if kept else None)]
     found += list((kept.get("libraries") or {}).items())
     command = kept.get("command")

@@ -27,7 +27,7 @@ from lmbench.training.interruption import deferred_interrupt
 from lmbench.training.optimizers import learning_rate_factor
 from lmbench.training.parallel import Parallel, check_shards
 from lmbench.training.plan import Clock, Plan
-from lmbench.training.state import State
+from lmbench.training.state import State, flatten, unflatten
 from lmbench.training.validation import Validation
 
 CHECKPOINT_SHARE = 0.02
@@ -193,10 +193,9 @@ class _Training:
         state = self.state.hidden[number]
         if state is None or not self.plan.reset:
             return state
-        several = state if isinstance(state, tuple) else (state,)
-        kept = torch.rand(len(several[0]), device=self.device) >= self.plan.reset
-        several = tuple(part * kept.view(-1, *[1] * (part.dim() - 1)).to(part.dtype) for part in several)
-        return several if isinstance(state, tuple) else several[0]
+        tensors = flatten(state)
+        begin = torch.rand(len(tensors[0]), device=self.device) < self.plan.reset
+        return unflatten(tuple(tensor.masked_fill(begin.view(-1, *[1] * (tensor.dim() - 1)), 0) for tensor in tensors))
 
     def _rate(self, length: int) -> float:
         """The learning rate of a step of so many events; where their number varies, all of them weigh the same."""

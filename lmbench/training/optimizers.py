@@ -13,6 +13,8 @@ from torch.optim.adamw import adamw
 OptimizerName = Literal["sgd", "adamw", "asgd", "muon"]
 ScheduleName = Literal["linear", "cosine", "constant", "warmup-stable-decay", "halving", "stepwise"]
 
+DESCENT = ("sgd", "asgd")
+"""Plain gradient descent, whose steps are as large as the gradient is: its rates are of another size."""
 BETAS, EPSILON = (0.9, 0.99), 1e-8
 """Of AdamW, wherever it is used."""
 COOLDOWN = 0.2
@@ -46,7 +48,7 @@ def build_optimizer(
         hidden = [p for p in matrices if id(p) not in edges]
         groups.append({"params": hidden, "weight_decay": decay, "orthogonal": True})
     groups = [group for group in groups if group["params"]]
-    if name in ("sgd", "asgd"):
+    if name in DESCENT:
         return torch.optim.SGD(groups, lr=learning_rate)
     if name == "muon":
         return Muon(groups, learning_rate, getattr(module, "precision", torch.float32))

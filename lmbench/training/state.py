@@ -87,8 +87,9 @@ class State:
         for number, entry in self.optimizer.state_dict()["state"].items():
             known = {key: torch.as_tensor(value) for key, value in entry.items() if value is not None}
             tensors |= {f"optimizer.{number}.{key}": value for key, value in whole(known).items()}
-        for part, hidden in enumerate(self.hidden):
-            tensors |= {f"state.{part}.{number}": gathered(value) for number, value in enumerate(_flatten(hidden))}
+        parts = [flatten(hidden) for hidden in self.hidden if hidden is not None]
+        rows = [torch.cat(same) for same in zip(*parts, strict=True)]  # whatever the parts in which they are read
+        tensors |= {f"state.{number}": gathered(value) for number, value in enumerate(rows)}
         if self.average is not None:
             tensors |= {f"average.{name}": value for name, value in self.average.mean.items()}
         tensors["random"] = gathered(torch.get_rng_state())
@@ -114,16 +115,9 @@ class State:
             value = divided({key: value}, {key: weights[int(number)]})[key]
             optimizer["state"].setdefault(int(number), {})[key] = value
         self.optimizer.load_state_dict(optimizer)
-        then, now = facts["settings"]["plan"]["accumulation"], self.plan.accumulation
-        parts: list[Any] = [
-            [share(value).to(self.device) for _, value in sorted(_under(tensors, f"state.{part}.").items())]
-            for part in range(then)
-        ]
-        if then != now:  # the same rows in other parts
-            whole_rows = [torch.cat(same) for same in zip(*filter(None, parts), strict=True)]
-            parts = list(zip(*(rows.chunk(now) for rows in whole_rows), strict=True))
-        for part, flat in enumerate(parts):
-            self.hidden[part] = tuple(flat) if len(flat) > 1 else (flat[0] if flat else None)
+        rows = [share(value).to(self.device) for _, value in sorted(_under(tensors, "state.").items())]
+        for part, flat in enumerate(zip(*(value.chunk(self.plan.accumulation) for value in rows), strict=True)):
+            self.hidden[part] = unflatten(flat)
         if facts["averaged"] is not None:
             self.average = self.average or Average(self.network, newest=0.0)
             self.average.load(_under(tensors, "average."), facts["averaged"])
@@ -191,11 +185,14 @@ class State:
         return [f"taken up at step {self.clock.step} with other settings: {'; '.join(changed)}"] if changed else []
 
 
-def _flatten(state: Any) -> list[Tensor]:
-    """The tensors of a recurrent state: none, one, or a tuple of them."""
-    if state is None:
-        return []
-    return list(state) if isinstance(state, tuple) else [state]
+def flatten(state: Any) -> tuple[Tensor, ...]:
+    """The tensors of a recurrent state, which is one or a tuple of them, (b, ...) each."""
+    return state if isinstance(state, tuple) else (state,)
+
+
+def unflatten(tensors: tuple[Tensor, ...]) -> Any:
+    """The recurrent state of which these are the tensors."""
+    return tensors if len(tensors) > 1 else tensors[0]
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

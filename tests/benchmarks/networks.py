@@ -137,8 +137,7 @@ def main() -> None:
     given = parser.parse_args()
     reuse_memory()
     native = resolve_precision("auto", torch.device(given.device))  # where it is not bfloat16, that takes minutes
-    precisions = list(dict.fromkeys((torch.float32, native)))
-    rates = {precision: matrix_rate(precision, given.device) for precision in precisions}
+    rates = {precision: matrix_rate(precision, given.device) for precision in dict.fromkeys((torch.float32, native))}
     machine = (
         f"{torch.get_num_threads()} threads" if given.device == "cpu" else torch.cuda.get_device_name(given.device)
     )
