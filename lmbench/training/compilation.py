@@ -31,10 +31,14 @@ def compiled(network: nn.Module) -> Iterator[None]:
             "the variable CXX, or leave compile=yes out."
         )
     from torch._dynamo.exc import TorchDynamoException  # takes a second or two to load
+    from torch._functorch import config
 
     network.compiled = torch.compile(network.forward)  # type: ignore[assignment]
     try:
-        yield
+        # What torch 2.13 reads back of this cache has shapes that are garbage, where an output is a view
+        # (pytorch/pytorch#185630); what is slow, the code of the kernels, is in another.
+        with config.patch(enable_autograd_cache=False):
+            yield
     except TorchDynamoException as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise TrainingError(f"torch.compile could not build this network: {reason}. Leave compile=yes out.") from error
