@@ -78,11 +78,12 @@ def test_min_p() -> None:
 def test_what_is_drawn_was_left_by_every_setting(
     weights: list[float], top_k: int | None, top_p: float | None, min_p: float | None
 ) -> None:
-    probabilities = np.array(weights) / sum(weights)
+    log_probs = np.log(np.array(weights) / sum(weights))
+    probabilities = np.exp(log_probs)  # those that are told apart by what is drawn from
     settings = Sampling(top_k=top_k, top_p=top_p, min_p=min_p)
     for seed in range(5):
-        chosen = settings.draw(np.log(probabilities), np.random.default_rng(seed))
-        likelier = probabilities[probabilities > probabilities[chosen]]
+        chosen = settings.draw(log_probs, np.random.default_rng(seed))
+        likelier = probabilities[log_probs > log_probs[chosen]]
         assert len(likelier) < (top_k or 99)
         assert likelier.sum() < (top_p or 2)
         assert probabilities[chosen] >= (min_p or 0) * probabilities.max() * (1 - 1e-9)
