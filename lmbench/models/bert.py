@@ -44,6 +44,7 @@ class BERTNetwork(TransformerNetwork):
     """
 
     opens: Tensor
+    replayable = False  # how many tokens are hidden differs from step to step
 
     def __init__(self, config: BERTConfig, opens: np.ndarray) -> None:
         window, width = config.sequence_length or 0, config.width or 0

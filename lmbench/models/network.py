@@ -49,7 +49,8 @@ class Network(nn.Module, ABC):
     without a state, the longest input as well. ``overlap``: tokens that such windows share where text is scored.
     ``label_smoothing``: share of the target, in training, that is spread over all types. ``checkpointing``: whether
     ``through`` computes blocks again in the backward pass. ``compiled``: ``forward`` as torch.compile made it, for
-    training; weights keep their names.
+    training; weights keep their names. ``replayable``: whether a step runs the same kernels whatever the tokens are, so
+    that a card can repeat them.
     """
 
     stateful: bool = False
@@ -84,6 +85,10 @@ class Network(nn.Module, ABC):
         """Where the softmax is adaptive: its vectors, and the biases of types (V,) and clusters (2,)."""
         vectors = self.output_embedding or self.embedding
         return (vectors, self.bias, self.clusters) if isinstance(vectors, AdaptiveEmbedding) else None
+
+    @property
+    def replayable(self) -> bool:
+        return self.adaptive is None and not self.checkpointing and self.compiled is None
 
     @property
     def softmax_weight(self) -> Tensor:

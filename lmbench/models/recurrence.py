@@ -1,9 +1,10 @@
-"""Projected inputs -> outputs of a recurrent layer, with the error carried back through time: GRU and simple networks.
+"""Projected inputs -> outputs of a recurrent layer, with the error carried back through time.
 
-On a CPU, torch runs these cells operation by operation, and its automatic gradient takes over a dozen more for every
-event. Written by hand, an event costs one product and a few element-wise operations in either direction: what the
-gradient at an event is multiplied by is known after the forward pass, for all events at once, and so are the gradients
-of all weights, which are single large products.
+On a CPU, torch runs GRU and simple networks operation by operation, and its automatic gradient takes over a dozen more
+for every event. Written by hand, an event costs one product and a few element-wise operations in either direction:
+what the gradient at an event is multiplied by is known after the forward pass, for all events at once, and so are the
+gradients of all weights, which are single large products. The LSTM is for a CUDA card, where an event is one product
+and one kernel either way, recorded with the rest of the step (``training.replay``).
 """
 
 from __future__ import annotations
@@ -31,6 +32,16 @@ def gru(x: Tensor, start: Tensor, recurrent: Tensor, bias: Tensor) -> Tensor:
     (T, B, H).
     """
     return _GRU.apply(x, start, recurrent, bias)
+
+
+def lstm(x: Tensor, start: Tensor, cells: Tensor, recurrent: Tensor) -> tuple[Tensor, Tensor]:
+    """Long short-term memory on a CUDA card: float (T, B, 4 H), (B, H), float32 (B, H), U (4 H, H) -> h (T, B, H), c of
+    the last event (B, H).
+
+    With ``s = x_t + U h_{t-1}`` in four parts: i, f, o = sigmoid(s) each, ``g = tanh(s_g)``, ``c_t = f c_{t-1} + i g``,
+    ``h_t = o tanh(c_t)``, in the order i, f, g, o. Cells are float32 whatever the precision of the products.
+    """
+    return _LSTM.apply(x, start, cells, recurrent)
 
 
 class _Elman(torch.autograd.Function):
@@ -88,6 +99,34 @@ class _GRU(torch.autograd.Function):
         inner = inner.flatten(2)
         at_x = torch.cat((inner[..., : 2 * size], all_d.mul_(to_n)), -1)
         return at_x, d, _outer(inner, before), inner.sum((0, 1))
+
+
+class _LSTM(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, start: Tensor, cells: Tensor, recurrent: Tensor) -> tuple[Tensor, Tensor]:
+        from lmbench.models.kernels import lstm_forward
+
+        x = x.contiguous()
+        h, c = x.new_empty(len(x), *start.shape), cells.new_empty(len(x), *cells.shape)
+        gates, s, turned = torch.empty_like(x), torch.empty_like(x[0]), recurrent.t()
+        for event in range(len(x)):
+            torch.mm(h[event - 1] if event else start, turned, out=s)
+            lstm_forward(x[event], s, c[event - 1] if event else cells, gates[event], c[event], h[event])
+        ctx.save_for_backward(gates, h, c, start, cells, recurrent)
+        return h, c[-1].clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        from lmbench.models.kernels import lstm_backward
+
+        gates, h, c, start, cells, recurrent = ctx.saved_tensors
+        d, d_c = (gradient.clone(memory_format=torch.contiguous_format) for gradient in gradients)
+        inner = torch.empty_like(gates)
+        for event in reversed(range(len(h))):
+            lstm_backward(d[event], d_c, gates[event], c[event], c[event - 1] if event else cells, inner[event])
+            if event:
+                d[event - 1].addmm_(inner[event], recurrent)
+        return inner, inner[0] @ recurrent, d_c, _outer(inner, _before(h, start))
 
 
 def _before(h: Tensor, start: Tensor) -> Tensor:

@@ -13,8 +13,9 @@ from torch.nn import functional as F
 from lmbench.errors import UsageError
 from lmbench.models.network import Dropout, Network
 from lmbench.models.neural import NetworkConfig, NeuralModel
-from lmbench.models.recurrence import elman, gru
+from lmbench.models.recurrence import elman, gru, lstm
 from lmbench.models.sizing import usual_dropout
+from lmbench.training.devices import has_kernels
 from lmbench.training.optimizers import DESCENT
 
 Cell = Literal["tanh", "sigmoid", "gru", "lstm"]
@@ -99,11 +100,16 @@ class RecurrentLayer(nn.Module):
     def forward(
         self, x: Tensor, memory: Tensor | None = None, precision: torch.dtype = torch.float32
     ) -> tuple[Tensor, Tensor]:
-        """float (T, B, E), (B, S) or None for zeros -> (T, B, H), (B, S), both in ``precision``."""
+        """float (T, B, E), (B, S) or None for zeros -> (T, B, H) in ``precision``, and (B, S)."""
         cell = self.cell
         weights = [cell.weight_ih_l0, self.weight_drop(cell.weight_hh_l0), cell.bias_ih_l0, cell.bias_hh_l0]
         x, weights = x.to(precision), [weight.to(precision) for weight in weights]
-        memory = x.new_zeros(x.shape[1], self.size) if memory is None else memory.to(precision)
+        memory = x.new_zeros(x.shape[1], self.size, dtype=torch.float32) if memory is None else memory
+        if self.kind == "lstm" and torch.is_grad_enabled() and has_kernels(x.device):
+            (w, u, b, d), (h, c) = weights, memory.chunk(2, -1)
+            outputs, c = lstm(F.linear(x, w, b + d), h.to(precision), c.contiguous(), u)
+            return outputs, torch.cat((outputs[-1].float(), c), -1)
+        memory = memory.to(precision)
         by_hand = x.device.type == "cpu" and torch.is_grad_enabled()
         how = True, 1, 0.0, self.training, False, False  # biases, layers, dropout between, mode, directions, order
         if self.kind == "lstm":
@@ -115,7 +121,7 @@ class RecurrentLayer(nn.Module):
             if by_hand:
                 outputs = gru(F.linear(x, w, b), memory, u, d)
                 return outputs, outputs[-1]
-            outputs, h = torch.gru(x, memory[None], weights, *how)
+            outputs, h = torch.gru(x, memory[None].contiguous(), weights, *how)
             return outputs, h[0]
         if self.kind == "sigmoid":
             # sigmoid(a) = (1 + tanh(a / 2)) / 2: with h = (1 + t) / 2, a / 2 = W/2 x + U/4 t + (b + U 1 / 2) / 2.
@@ -123,7 +129,7 @@ class RecurrentLayer(nn.Module):
         if by_hand:
             outputs = elman(F.linear(x, w, b + d), memory, u)
         else:
-            outputs, _ = torch.rnn_tanh(x, memory[None], [w, u, b, d], *how)
+            outputs, _ = torch.rnn_tanh(x, memory[None].contiguous(), [w, u, b, d], *how)
         outputs = (1 + outputs) / 2 if self.kind == "sigmoid" else outputs
         return outputs, outputs[-1]
 

@@ -1,7 +1,7 @@
 """Decays and inputs of a linear recurrence -> its states at all events, and the gradient of both.
 
-On a CPU compiled loops walk through the events once, rows side by side in threads; elsewhere, chunks of the text are
-computed side by side.
+On a CPU compiled loops walk through the events once, rows side by side in threads; on a CUDA card one kernel does, all
+cells side by side; elsewhere, chunks of the text are computed side by side.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lmbench.compiled import compiled, in_threads, threads
+from lmbench.training.devices import has_kernels
 
 
 def linear_scan(decay: Tensor, inputs: Tensor, start: Tensor) -> Tensor:
@@ -33,7 +34,12 @@ class _LinearScan(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, decay: Tensor, inputs: Tensor, start: Tensor) -> Tensor:
-        if inputs.device.type == "cpu":
+        if has_kernels(inputs.device):
+            from lmbench.models.kernels import scan_forward
+
+            decay, inputs, start = decay.contiguous(), inputs.contiguous(), start.contiguous()
+            h = scan_forward(decay, inputs, start)
+        elif inputs.device.type == "cpu":
             h = torch.empty_like(inputs, memory_format=torch.contiguous_format)
             _by_rows(_forward, decay, inputs, start, h)
         else:
@@ -44,7 +50,11 @@ class _LinearScan(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         decay, h, start = ctx.saved_tensors
-        if h.device.type == "cpu":
+        if has_kernels(h.device):
+            from lmbench.models.kernels import scan_backward
+
+            at_decay, at_inputs = scan_backward(decay, h, start, gradients[0].contiguous())
+        elif h.device.type == "cpu":
             at_decay, at_inputs = torch.empty_like(h), torch.empty_like(h)
             _by_rows(_backward, decay, h, start, gradients[0], at_decay, at_inputs)
         else:

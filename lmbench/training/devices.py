@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 import torch
 
@@ -17,6 +19,7 @@ from lmbench.errors import TrainingError, UsageError, out_of_memory, unknown_nam
 from lmbench.training.distributed import processes
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+_TRITON = find_spec("triton") is not None
 
 
 def resolve_device(name: str) -> torch.device:
@@ -36,6 +39,8 @@ def resolve_device(name: str) -> torch.device:
         raise UsageError(
             f"The device '{name}' was asked for, but this machine has none. Use device=cpu or device=auto."
         )
+    if kind == "cuda":
+        _settle_cuda()
     if kind == "cuda" and not processes().alone:
         check_cards(processes().local + 1, name)
         return torch.device("cuda", processes().local)
@@ -46,6 +51,13 @@ def resolve_device(name: str) -> torch.device:
     if kind == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(f"The device '{name}' was asked for, but there are {torch.cuda.device_count()} cuda devices.")
     return device
+
+
+def _settle_cuda() -> None:
+    """float32 is float32 in cuDNN's recurrent layers too: by default it would round what it multiplies to 10 bits. And
+    no word about weights that it copies into one piece at each call: in bfloat16 they are copies anyway."""
+    torch.backends.cudnn.allow_tf32 = False
+    warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk", UserWarning)
 
 
 def check_cards(number: int, name: str) -> None:
@@ -60,6 +72,11 @@ def check_cards(number: int, name: str) -> None:
             f"{number} processes need {number} cuda devices, one each, and this machine has {cards}. "
             "Lower --processes, or add --device cpu."
         )
+
+
+def has_kernels(device: torch.device) -> bool:
+    """Whether ``models.kernels`` can be used: on a CUDA card, where Triton came with torch."""
+    return device.type == "cuda" and _TRITON
 
 
 def resolve_precision(name: str, device: torch.device) -> torch.dtype:

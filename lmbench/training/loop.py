@@ -27,6 +27,7 @@ from lmbench.training.interruption import deferred_interrupt
 from lmbench.training.optimizers import learning_rate_factor
 from lmbench.training.parallel import Parallel, check_shards
 from lmbench.training.plan import Clock, Plan
+from lmbench.training.replay import Replay, gradients
 from lmbench.training.state import State, flatten, unflatten
 from lmbench.training.validation import Validation
 
@@ -43,6 +44,8 @@ class Network(Protocol):
     """Whether state runs on from one window to the next (recurrent) or windows stand alone."""
     overlap: int
     """Events that a window shares with the one before it where text is scored, 0 if none."""
+    replayable: bool
+    """Whether a step runs the same kernels whatever the tokens are: nothing is asked of them, such as how many."""
 
     def loss(self, rows: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """int64 (B, L + 1) -> mean loss in nats per event, and the detached state after the rows."""
@@ -110,6 +113,8 @@ class _Training:
         self.guessing = math.log(train_tokens.vocabulary_size)
         self.limit = 4 * self.guessing + 20  # far worse than guessing: lost for good
         self.norm = torch.zeros(())  # of the last gradient
+        replays = self.device.type == "cuda" and self.processes.alone and bool(network.replayable)
+        self.replay = Replay(self.parallel.loss, self.device) if replays else None
 
     def run(self, interrupted: threading.Event) -> FitReport:
         """From the first step, or the one after that which was kept, to the report."""
@@ -118,7 +123,8 @@ class _Training:
                 self.progress.note(note)
         self.network.train()
         try:
-            stopped = self._learn(interrupted)
+            with self.replay.turn() if self.replay else nullcontext():
+                stopped = self._learn(interrupted)
         except DivergenceError as error:
             error.best = bool(self.state.best)
             self._put_back()
@@ -159,7 +165,7 @@ class _Training:
 
     def _step(self, rows: Tensor) -> None:
         """Forward, backward, update."""
-        self.state.optimizer.zero_grad(set_to_none=True)
+        self.state.optimizer.zero_grad(set_to_none=self.replay is None)
         loss = self._gradients(rows)
         # The largest norm is infinite where there is none: what is asked for is whether the gradient is a number.
         self.norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip or math.inf)
@@ -181,10 +187,11 @@ class _Training:
         parts = rows.chunk(self.plan.accumulation)
         for number, part in enumerate(parts):
             share = len(part) / len(rows)
+            before = self._state_before(number)
             with self.parallel.step(last=part is parts[-1]) as loss_of:
-                loss, self.state.hidden[number] = loss_of(part, self._state_before(number))
-                (loss * share).backward()
-            mean += loss.detach() * share
+                found = self.replay(part, before, share) if self.replay else gradients(loss_of, part, before, share)
+            loss, self.state.hidden[number] = found
+            mean += loss * share
         return mean
 
     def _state_before(self, number: int) -> Any:

@@ -89,26 +89,26 @@ class Muon(torch.optim.Optimizer):
                 continue
             alike: dict[tuple[int, ...], list[Tensor]] = {}
             for weight in weights:
-                alike.setdefault(tuple(sorted(weight.flatten(1).shape)), []).append(weight)
+                alike.setdefault(tuple(weight.shape), []).append(weight)
             for same in alike.values():
                 self._turn(same, group)
 
     def _turn(self, weights: list[Tensor], group: dict[str, Any]) -> None:
-        """One update of hidden matrices, all (R, C) or (C, R); a convolution's is (outputs, inputs x kernel)."""
-        steps = []
+        """One update of hidden matrices of one shape, (R, C); a convolution's is (outputs, inputs x kernel)."""
         for weight in weights:
-            state = self.state[weight]
-            if "momentum" not in state:
-                state["momentum"] = torch.zeros_like(weight)
-            gradient = torch.zeros_like(weight) if weight.grad is None else weight.grad
-            momentum = state["momentum"].mul_(group["momentum"]).add_(gradient)
-            steps.append(_wide(gradient.add(momentum, alpha=group["momentum"]).flatten(1)))
-        updates = orthogonal(torch.stack(steps), self.precision)
-        for weight, update in zip(weights, updates, strict=True):
-            rows, columns = weight.flatten(1).shape
-            update = update if update.shape == (rows, columns) else update.t()
-            weight.mul_(1 - group["lr"] * group["weight_decay"])
-            weight.add_(update.reshape(weight.shape), alpha=-group["lr"] * 0.2 * max(rows, columns) ** 0.5)
+            if "momentum" not in self.state[weight]:
+                self.state[weight]["momentum"] = torch.zeros_like(weight)
+        moments = [self.state[weight]["momentum"] for weight in weights]
+        gradients = [weight.grad for weight in weights if weight.grad is not None]  # all: see step
+        torch._foreach_mul_(moments, group["momentum"])
+        torch._foreach_add_(moments, gradients)
+        steps = torch.stack(torch._foreach_add(gradients, moments, alpha=group["momentum"])).flatten(2)
+        rows, columns = steps.shape[1:]
+        updates = orthogonal(steps if rows <= columns else steps.mT, self.precision)
+        updates = updates if rows <= columns else updates.mT.contiguous()
+        torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+        turned = updates.view(len(weights), *weights[0].shape).unbind()
+        torch._foreach_add_(weights, turned, alpha=-group["lr"] * 0.2 * max(rows, columns) ** 0.5)
 
     def _adapt(self, weights: list[Tensor], gradients: list[Tensor], group: dict[str, Any]) -> None:
         """One update of all other weights, by AdamW."""
@@ -137,11 +137,6 @@ def orthogonal(matrices: Tensor, precision: torch.dtype = torch.float32, steps: 
         square = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
     return x.to(matrices.dtype)
-
-
-def _wide(matrix: Tensor) -> Tensor:
-    """With at least as many columns as rows: (R, C), R <= C."""
-    return matrix.t() if matrix.shape[0] > matrix.shape[1] else matrix
 
 
 def learning_rate_factor(

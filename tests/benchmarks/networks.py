@@ -1,6 +1,6 @@
 """Training and scoring rates of the networks, beside a plain LSTM and beside the matrix rate of the machine.
 
-    python tests/benchmarks/networks.py [--steps 20] [--device cpu] [--out FILE.md]
+    python tests/benchmarks/networks.py [MODEL...] [--steps 20] [--device cpu] [--out FILE.md]
 
 Random tokens: the time of a step does not depend on what the tokens are. Each figure is the fastest of the steps; run
 it on a quiet machine. The share of the matrix rate counts, for each event, two operations for each weight that it is
@@ -43,6 +43,14 @@ FAMILIES = {
     "bert": "bert:width=128",
 }
 """About the sizes that each takes for Penn Treebank and some minutes."""
+MODELS = [
+    *FAMILIES.values(),
+    "lstm:hidden=200:layers=2",
+    "lstm:hidden=650:layers=2",
+    "gpt:width=384",
+    "gpt:width=384:batch_size=32:sequence_length=128",
+    *(f"{FAMILIES[name]}:compile=yes" for name in ("gpt", "mingru", "cnn", "lstm")),
+]
 
 
 class Plain(nn.Module):
@@ -131,6 +139,7 @@ def measured(spec: str, rates: dict[torch.dtype, float], n: int, device: str) ->
 def main() -> None:
     """Print the table and the ratios to the plain LSTM; with --out, write them as well."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", default=MODELS, metavar="MODEL", help="Other models than the usual ones.")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--device", default="cpu")
@@ -155,21 +164,16 @@ def main() -> None:
     say("| model | precision | ms a step | trained tokens/s | scored tokens/s | of the matrix rate |")
     say("| --- | --- | ---: | ---: | ---: | ---: |")
     ours: dict[str, float] = {}
-    for spec in [
-        *FAMILIES.values(),
-        "lstm:hidden=200:layers=2",
-        "lstm:hidden=650:layers=2",
-        "gpt:width=384",
-        "gpt:width=384:batch_size=32:sequence_length=128",
-        *(f"{FAMILIES[name]}:compile=yes" for name in ("gpt", "mingru", "cnn", "lstm")),
-    ]:
+    for spec in given.models:
         row, ours[spec] = measured(spec, rates, given.steps, given.device)
         say(row)
     say("")
     for hidden, layers in ((200, 2), (256, 1), (650, 2)):
+        spec = f"lstm:hidden={hidden}" + (f":layers={layers}" if layers > 1 else "")
+        if spec not in ours:
+            continue
         plain = Plain(hidden, layers).to(given.device)
         reference = step_seconds(plain, plain.loss, (20, 35), given.steps)
-        spec = f"lstm:hidden={hidden}" + (f":layers={layers}" if layers > 1 else "")
         say(
             f"A step of nn.LSTM and F.cross_entropy in float32, {layers} x {hidden}, 20 rows of 35: "
             f"{1000 * reference:.1f} ms; `{spec}` is {reference / ours[spec]:.2f} times as fast."

@@ -1,0 +1,113 @@
+"""The loops of recurrent layers as kernels for a CUDA card, in Triton.
+
+What is computed between two matrix products of an LSTM, and a linear recurrence over all events, are each one kernel
+here; of torch's own operations they would take a dozen at every event.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton  # comes with torch where that is built for CUDA cards
+import triton.language as tl
+from torch import Tensor
+
+CELLS = 256
+"""Cells that one program of a kernel computes."""
+
+
+def lstm_forward(x: Tensor, s: Tensor, before: Tensor, gates: Tensor, c: Tensor, h: Tensor) -> None:
+    """One event of an LSTM: projected inputs and states (B, 4 H), cells before (B, H) -> ``gates`` i, f, g, o after
+    their squashing (B, 4 H), ``c`` and ``h`` (B, H). The cells are float32, all else of one type."""
+    n = h.numel()
+    _lstm_forward[(triton.cdiv(n, CELLS),)](x, s, before, gates, c, h, h.shape[1], n, CELLS)
+
+
+def lstm_backward(d_h: Tensor, d_c: Tensor, gates: Tensor, c: Tensor, before: Tensor, inner: Tensor) -> None:
+    """Gradients at the outputs ``d_h`` and at the cells ``d_c`` (B, H) after an event -> at what was squashed,
+    ``inner`` (B, 4 H), and, in place, at the cells before."""
+    n = d_h.numel()
+    _lstm_backward[(triton.cdiv(n, CELLS),)](d_h, d_c, gates, c, before, inner, d_h.shape[1], n, CELLS)
+
+
+def scan_forward(decay: Tensor, inputs: Tensor, start: Tensor) -> Tensor:
+    """``h_t = decay_t h_{t-1} + inputs_t``, float32 (T, B, D) each, from ``start`` (B, D) on -> h (T, B, D)."""
+    h, n = torch.empty_like(inputs), start.numel()
+    _scan_forward[(triton.cdiv(n, CELLS),)](decay, inputs, start, h, len(h), n, CELLS)
+    return h
+
+
+def scan_backward(decay: Tensor, h: Tensor, start: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradient at h -> those at ``decay`` and at the inputs, (T, B, D) each."""
+    at_decay, at_inputs, n = torch.empty_like(h), torch.empty_like(h), start.numel()
+    _scan_backward[(triton.cdiv(n, CELLS),)](decay, h, start, gradient, at_decay, at_inputs, len(h), n, CELLS)
+    return at_decay, at_inputs
+
+
+@triton.jit
+def _tanh(x):
+    return 2 * tl.sigmoid(2 * x) - 1
+
+
+@triton.jit
+def _lstm_forward(x, s, before, gates, c, h, size, n, CELLS: tl.constexpr):
+    cell = tl.program_id(0) * CELLS + tl.arange(0, CELLS)
+    inside = cell < n
+    at = cell // size * 3 * size + cell  # of its first gate: row 4 size + column
+    i = tl.sigmoid(tl.load(x + at, inside).to(tl.float32) + tl.load(s + at, inside).to(tl.float32))
+    at_f, at_g, at_o = at + size, at + 2 * size, at + 3 * size
+    f = tl.sigmoid(tl.load(x + at_f, inside).to(tl.float32) + tl.load(s + at_f, inside).to(tl.float32))
+    g = _tanh(tl.load(x + at_g, inside).to(tl.float32) + tl.load(s + at_g, inside).to(tl.float32))
+    o = tl.sigmoid(tl.load(x + at_o, inside).to(tl.float32) + tl.load(s + at_o, inside).to(tl.float32))
+    after = f * tl.load(before + cell, inside) + i * g
+    tl.store(c + cell, after, inside)
+    tl.store(h + cell, o * _tanh(after), inside)
+    tl.store(gates + at, i, inside)
+    tl.store(gates + at_f, f, inside)
+    tl.store(gates + at_g, g, inside)
+    tl.store(gates + at_o, o, inside)
+
+
+@triton.jit
+def _lstm_backward(d_h, d_c, gates, c, before, inner, size, n, CELLS: tl.constexpr):
+    cell = tl.program_id(0) * CELLS + tl.arange(0, CELLS)
+    inside = cell < n
+    at = cell // size * 3 * size + cell
+    at_f, at_g, at_o = at + size, at + 2 * size, at + 3 * size
+    i = tl.load(gates + at, inside).to(tl.float32)
+    f = tl.load(gates + at_f, inside).to(tl.float32)
+    g = tl.load(gates + at_g, inside).to(tl.float32)
+    o = tl.load(gates + at_o, inside).to(tl.float32)
+    squashed, d = _tanh(tl.load(c + cell, inside)), tl.load(d_h + cell, inside).to(tl.float32)
+    total = tl.load(d_c + cell, inside) + d * o * (1 - squashed * squashed)
+    tl.store(inner + at, total * g * i * (1 - i), inside)
+    tl.store(inner + at_f, total * tl.load(before + cell, inside) * f * (1 - f), inside)
+    tl.store(inner + at_g, total * i * (1 - g * g), inside)
+    tl.store(inner + at_o, d * squashed * o * (1 - o), inside)
+    tl.store(d_c + cell, total * f, inside)
+
+
+@triton.jit
+def _scan_forward(decay, inputs, start, h, events, n, CELLS: tl.constexpr):
+    cell = (tl.program_id(0) * CELLS + tl.arange(0, CELLS)).to(tl.int64)
+    inside = cell < n
+    state = tl.load(start + cell, inside)
+    for t in range(events):
+        at = t * n + cell
+        state = tl.load(decay + at, inside) * state + tl.load(inputs + at, inside)
+        tl.store(h + at, state, inside)
+
+
+@triton.jit
+def _scan_backward(decay, h, start, gradient, at_decay, at_inputs, events, n, CELLS: tl.constexpr):
+    cell = (tl.program_id(0) * CELLS + tl.arange(0, CELLS)).to(tl.int64)
+    inside = cell < n
+    carried = tl.zeros((CELLS,), tl.float32)
+    for back in range(events - 1):
+        at = (events - 1 - back) * n + cell
+        total = tl.load(gradient + at, inside) + carried
+        tl.store(at_inputs + at, total, inside)
+        tl.store(at_decay + at, total * tl.load(h + at - n, inside), inside)
+        carried = total * tl.load(decay + at, inside)
+    total = tl.load(gradient + cell, inside) + carried
+    tl.store(at_inputs + cell, total, inside)
+    tl.store(at_decay + cell, total * tl.load(start + cell, inside), inside)

@@ -1,0 +1,82 @@
+"""Forward and backward of a step -> one graph of kernels, which a card runs without being told each of them again.
+
+A recurrent step is thousands of kernels of a few microseconds, and to launch one from Python takes longer than that.
+CUDA graphs record them once for each shape of the rows, with all addresses, and replay them (Gray 2019; torch.cuda).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lmbench.training.state import flatten, unflatten
+
+MOST = 256
+"""Shapes that are recorded; steps of yet others run kernel by kernel."""
+
+
+def gradients(loss_of: Any, rows: Tensor, state: Any, share: float) -> tuple[Tensor, Any]:
+    """Forward and backward: int64 (B, L + 1) -> mean loss and the state after the rows; ``share`` times the gradient
+    is added to what the weights hold."""
+    loss, state = loss_of(rows, state)
+    (loss * share).backward()
+    return loss.detach(), state
+
+
+class Replay:
+    """``gradients`` of a network whose kernels depend on the shape of the rows alone, on the CUDA card ``device``.
+
+    A shape is recorded when it comes for the second time. All gradients must stay where they are: zero them, never
+    drop them. It is to be called within ``turn``, where nothing waits for what is done elsewhere on the card.
+    """
+
+    def __init__(self, loss_of: Any, device: torch.device) -> None:
+        self.loss_of, self.stream = loss_of, torch.cuda.Stream(device)
+        self.pool = torch.cuda.graph_pool_handle()
+        self.seen: set[tuple[Any, ...]] = set()
+        self.recorded: dict[tuple[Any, ...], _Recorded] = {}
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """All that is asked of the card within it comes after what was asked before, and before what is asked after."""
+        self.stream.wait_stream(torch.cuda.current_stream())
+        try:
+            with torch.cuda.stream(self.stream):
+                yield
+        finally:
+            torch.cuda.current_stream().wait_stream(self.stream)
+
+    def __call__(self, rows: Tensor, state: Any, share: float) -> tuple[Tensor, Any]:
+        key = (*rows.shape, share, state is None)
+        if key not in self.recorded:
+            if key not in self.seen or len(self.recorded) == MOST:
+                self.seen.add(key)
+                return gradients(self.loss_of, rows, state, share)
+            self.recorded[key] = _Recorded(self, rows, state, share)
+        return self.recorded[key](rows, state)
+
+
+class _Recorded:
+    """The kernels of one shape, what they read and what they leave. All shapes share the memory in between."""
+
+    def __init__(self, replay: Replay, rows: Tensor, state: Any, share: float) -> None:
+        self.rows, self.state = rows.clone(), _cloned(state)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph, pool=replay.pool, stream=replay.stream):
+            self.loss, self.after = gradients(replay.loss_of, self.rows, self.state, share)
+
+    def __call__(self, rows: Tensor, state: Any) -> tuple[Tensor, Any]:
+        self.rows.copy_(rows)
+        if state is not None:
+            for kept, given in zip(flatten(self.state), flatten(state), strict=True):
+                kept.copy_(given)
+        self.graph.replay()
+        return self.loss.clone(), _cloned(self.after)
+
+
+def _cloned(state: Any) -> Any:
+    return None if state is None else unflatten(tuple(part.clone() for part in flatten(state)))
