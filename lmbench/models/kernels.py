@@ -19,27 +19,32 @@ def lstm_forward(x: Tensor, s: Tensor, before: Tensor, gates: Tensor, c: Tensor,
     """One event of an LSTM: projected inputs and states (B, 4 H), cells before (B, H) -> ``gates`` i, f, g, o after
     their squashing (B, 4 H), ``c`` and ``h`` (B, H). The cells are float32, all else of one type."""
     n = h.numel()
-    _lstm_forward[(triton.cdiv(n, CELLS),)](x, s, before, gates, c, h, h.shape[1], n, CELLS)
+    with torch.cuda.device_of(h):
+        _lstm_forward[(triton.cdiv(n, CELLS),)](x, s, before, gates, c, h, h.shape[1], n, CELLS)
 
 
 def lstm_backward(d_h: Tensor, d_c: Tensor, gates: Tensor, c: Tensor, before: Tensor, inner: Tensor) -> None:
     """Gradients at the outputs ``d_h`` and at the cells ``d_c`` (B, H) after an event -> at what was squashed,
     ``inner`` (B, 4 H), and, in place, at the cells before."""
     n = d_h.numel()
-    _lstm_backward[(triton.cdiv(n, CELLS),)](d_h, d_c, gates, c, before, inner, d_h.shape[1], n, CELLS)
+    with torch.cuda.device_of(d_h):
+        _lstm_backward[(triton.cdiv(n, CELLS),)](d_h, d_c, gates, c, before, inner, d_h.shape[1], n, CELLS)
 
 
 def scan_forward(decay: Tensor, inputs: Tensor, start: Tensor) -> Tensor:
     """``h_t = decay_t h_{t-1} + inputs_t``, float32 (T, B, D) each, from ``start`` (B, D) on -> h (T, B, D)."""
     h, n = torch.empty_like(inputs), start.numel()
-    _scan_forward[(triton.cdiv(n, CELLS),)](decay, inputs, start, h, len(h), n, CELLS)
+    with torch.cuda.device_of(h):
+        _scan_forward[(triton.cdiv(n, CELLS),)](decay, inputs, start, h, len(h), n, CELLS)
     return h
 
 
 def scan_backward(decay: Tensor, h: Tensor, start: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
     """The gradient at h -> those at ``decay`` and at the inputs, (T, B, D) each."""
     at_decay, at_inputs, n = torch.empty_like(h), torch.empty_like(h), start.numel()
-    _scan_backward[(triton.cdiv(n, CELLS),)](decay, h, start, gradient, at_decay, at_inputs, len(h), n, CELLS)
+    last = (len(h) - 1) * n
+    with torch.cuda.device_of(h):
+        _scan_backward[(triton.cdiv(n, CELLS),)](decay, h, start, gradient, at_decay, at_inputs, last, n, CELLS)
     return at_decay, at_inputs
 
 
@@ -90,24 +95,24 @@ def _lstm_backward(d_h, d_c, gates, c, before, inner, size, n, CELLS: tl.constex
 def _scan_forward(decay, inputs, start, h, events, n, CELLS: tl.constexpr):
     cell = (tl.program_id(0) * CELLS + tl.arange(0, CELLS)).to(tl.int64)
     inside = cell < n
-    state = tl.load(start + cell, inside)
-    for t in range(events):
-        at = t * n + cell
+    state, at = tl.load(start + cell, inside), cell
+    for _ in range(events):
         state = tl.load(decay + at, inside) * state + tl.load(inputs + at, inside)
         tl.store(h + at, state, inside)
+        at += n
 
 
 @triton.jit
-def _scan_backward(decay, h, start, gradient, at_decay, at_inputs, events, n, CELLS: tl.constexpr):
+def _scan_backward(decay, h, start, gradient, at_decay, at_inputs, last, n, CELLS: tl.constexpr):
     cell = (tl.program_id(0) * CELLS + tl.arange(0, CELLS)).to(tl.int64)
     inside = cell < n
-    carried = tl.zeros((CELLS,), tl.float32)
-    for back in range(events - 1):
-        at = (events - 1 - back) * n + cell
+    carried, at = tl.zeros((CELLS,), tl.float32), cell + last
+    for _ in range(last // n):
         total = tl.load(gradient + at, inside) + carried
         tl.store(at_inputs + at, total, inside)
         tl.store(at_decay + at, total * tl.load(h + at - n, inside), inside)
         carried = total * tl.load(decay + at, inside)
+        at -= n
     total = tl.load(gradient + cell, inside) + carried
     tl.store(at_inputs + cell, total, inside)
     tl.store(at_decay + cell, total * tl.load(start + cell, inside), inside)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from lmbench.models.base import Reading, Trainable, read_model, write_model
 from lmbench.models.distributions import at_once, in_order
 from lmbench.models.network import Network, overlap_of
 from lmbench.models.resumption import NetworkReading, first_in_window
-from lmbench.models.sizing import affordable_width, expected_passes
+from lmbench.models.sizing import affordable_operations, affordable_width, expected_passes
 from lmbench.models.softmax import AdaptiveEmbedding
 from lmbench.training import loop
 from lmbench.training.budget import Budget, FitReport, Progress, Silent
@@ -129,16 +129,28 @@ class NeuralModel(Trainable):
         def softmax_work(width: int) -> float:
             return self.predicted(fine) * self.softmax_width(width) * types
 
-        width = self.width or affordable_width(self.work, softmax_work, train, budget, self.device)
+        operations = affordable_operations(budget, self.device)
+        width = self.width or affordable_width(self.work, softmax_work, train, operations)
         work = self.work(width) + softmax_work(width)
-        usual = self.usual(fine, width, expected_passes(work, train, budget, self.device))
+        usual = self.usual(fine, width, expected_passes(work, train, budget, operations))
         if self.config.optimizer in DESCENT and self.config.learning_rate is None and not self.descends:
             raise UsageError(
                 f"{self.kind} was asked to train with optimizer={self.config.optimizer}, whose usual rates are far "
                 f"above the {usual['learning_rate']:g} that it takes by itself, and none is known for this family. "
                 "Name one: learning_rate=1, for example."
             )
-        return replace(self.config, **{key: usual[key] for key in usual if getattr(self.config, key) is None})
+        return self._completed(usual)
+
+    def _completed(self, settings: Mapping[str, Any]) -> Any:
+        """The configuration with what is open in it (None) as in ``settings``."""
+        return replace(self.config, **{name: settings[name] for name in settings if getattr(self.config, name) is None})
+
+    def _begun(self, kept: Mapping[str, Any]) -> None:
+        """Make the open choices as they were made when the training began whose state is ``kept``, if it is one: today
+        the machine may be measured to be faster."""
+        before = kept.get("settings", {}).get("plan", {})
+        open_choices = self.usual(False, self.width or 0, 1.0)
+        self.config = self._completed({name: before[name] for name in open_choices if name in before})
 
     @property
     def max_context(self) -> int | None:  # type: ignore[override]
@@ -163,6 +175,8 @@ class NeuralModel(Trainable):
         budget, progress = Budget.parse(budget) if isinstance(budget, str) else budget, progress or Silent()
         budget = budget or Budget(seconds=60)
         self._check_text(train)
+        if checkpoints is not None:
+            self._begun(checkpoints.state())
         self.config = self.sized(train, budget)
         with enough_memory(self.config.batch_size, self.config.sequence_length, self.config.accumulation):
             try:

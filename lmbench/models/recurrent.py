@@ -14,8 +14,8 @@ from lmbench.errors import UsageError
 from lmbench.models.network import Dropout, Network
 from lmbench.models.neural import NetworkConfig, NeuralModel
 from lmbench.models.recurrence import elman, gru, lstm
+from lmbench.models.scan import has_kernels
 from lmbench.models.sizing import usual_dropout
-from lmbench.training.devices import has_kernels
 from lmbench.training.optimizers import DESCENT
 
 Cell = Literal["tanh", "sigmoid", "gru", "lstm"]

@@ -7,6 +7,8 @@ cells side by side; elsewhere, chunks of the text are computed side by side.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,26 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lmbench.compiled import compiled, in_threads, threads
-from lmbench.training.devices import has_kernels
+
+
+def has_kernels(device: torch.device) -> bool:
+    """Whether ``models.kernels`` can be used: on a CUDA card, where Triton came with torch and can build them.
+    torch.compile makes kernels of its own."""
+    return device.type == "cuda" and not torch.compiler.is_compiling() and _built(device)
+
+
+@cache
+def _built(device: torch.device) -> bool:
+    """Whether the smallest scan works: Triton needs a C compiler and a card of compute capability 7."""
+    if find_spec("triton") is None or torch.cuda.get_device_capability(device) < (7, 0):
+        return False
+    from lmbench.models.kernels import scan_forward
+
+    try:
+        one = torch.ones(1, 1, 1, device=device)
+        return bool(scan_forward(one, one, one[0]) == 2)
+    except (RuntimeError, OSError):  # no compiler, or not one that it can use
+        return False
 
 
 def linear_scan(decay: Tensor, inputs: Tensor, start: Tensor) -> Tensor:

@@ -2,49 +2,54 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
+from functools import cache
 
 import torch
 
 from lmbench.corpus.batches import Tokens
 from lmbench.training.budget import Budget
 from lmbench.training.devices import resolve_precision
+from lmbench.training.distributed import processes
 
 EVENTS_PER_STEP = 1000
 """Roughly, with the usual batch sizes and sequence lengths."""
 WIDTHS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 640, 768, 1024)
-RATES_OF_A_CORE = {torch.float32: 4e10, torch.bfloat16: 8.5e10}
-"""Floating-point operations a second that training reaches on a core, by the precision of its matrix products, in
-round numbers: half of what was measured on two."""
-RATES = {"cpu": 2 * RATES_OF_A_CORE[torch.bfloat16], "cuda": 2e13, "mps": 1e12}
-"""The same of two cores that multiply bfloat16, and of one card."""
+RATES = {"cpu": 1.7e11, "cuda": 2e13, "mps": 1e12}
+"""Floating-point operations a second that training reaches, in round numbers, on two common cores that multiply
+bfloat16, and on a card."""
+SHARE = 0.31
+"""Of the rate of a large product, rounded to a power of two, training reaches so much on those cores, whose rate is
+2^39; it is 0.3 to 0.5 by the family and the processor."""
 CORES = 8
 """More of them than this hardly make small matrices faster."""
 USED_TYPES = 10_000
 """Types that are used often enough for their vectors to be learnt well, in round numbers."""
 
 
+def affordable_operations(budget: Budget, device: torch.device) -> float:
+    """Floating-point operations that a training will cost. A budget in steps or epochs is taken for ten minutes on two
+    common cores, whatever the machine: it gives the same network everywhere."""
+    return training_rate(device) * budget.seconds if budget.seconds else 600 * RATES[device.type]
+
+
 def affordable_width(
-    work: Callable[[int], int],
-    softmax_work: Callable[[int], float],
-    train: Tokens,
-    budget: Budget,
-    device: torch.device,
+    work: Callable[[int], int], softmax_work: Callable[[int], float], train: Tokens, operations: float
 ) -> int:
-    """The width that suits a text and a budget.
+    """The width that suits a text and what a training may cost.
 
     ``work``, ``softmax_work``: width -> multiply-adds of one event. Compute-optimal training spends operations
     C in equal parts on a larger network and on more text (Hoffmann et al. 2022): multiply-adds an event grow
     with the square root of C. The factor, 0.35, fits what was best on validation of Penn Treebank words (width 256
     after 420 s on two cores that multiply bfloat16) and Shakespeare's characters (384 after 150 s). No network is
-    wider than 640 on less than 5 million events, which it would only learn by heart. A budget in steps or epochs is
-    taken for ten minutes on those cores, whatever the processor: it gives the same network everywhere.
+    wider than 640 on less than 5 million events, which it would only learn by heart.
 
     Vectors of rare words cost as much as others but are hardly learnt from: they make a network slower, not larger.
     Where of V types only U = 10,000 count as size, the same law makes the size w U grow with the square root of
     C U / V, so the width w with that of C / (U V): the softmax is taken for one over sqrt(U V) types.
     """
-    operations = training_rate(device) * budget.seconds if budget.seconds else 600 * RATES[device.type]
     ideal = 0.35 * operations**0.5
     widest = 640 if train.events < 5_000_000 else WIDTHS[-1]
     learnt = min(1.0, (USED_TYPES / train.vocabulary_size) ** 0.5)
@@ -62,17 +67,36 @@ def usual_dropout(passes: float, none_below: float) -> float:
 
 
 def training_rate(device: torch.device) -> float:
-    """What this machine reaches of ``RATES``: always the same number, so that it always chooses the same sizes."""
+    """Floating-point operations a second that training will reach here; on a CPU, from what it multiplies at, since
+    processors of one name differ by a factor of five.
+
+    The rate of a product is rounded to a power of two, so that a machine which is measured again nearly always chooses
+    the same sizes. They are written in the table, and a training that goes on keeps those it began with.
+    """
     if device.type != "cpu":
         return RATES[device.type]
-    return RATES_OF_A_CORE[resolve_precision("auto", device)] * min(torch.get_num_threads(), CORES)
+    threads = torch.get_num_threads()
+    rate = 2 ** round(math.log2(product_rate(resolve_precision("auto", device), threads)))
+    return processes().mean(SHARE * rate * min(1.0, CORES / threads))
 
 
-def expected_passes(work: float, train: Tokens, budget: Budget, device: torch.device) -> float:
-    """How often the text will be read within ``budget``, ``work`` being the multiply-adds of one event."""
+@cache
+def product_rate(precision: torch.dtype, threads: int) -> float:
+    """Floating-point operations a second of a product of 1024 x 1024 on as many ``threads`` as torch has, the fastest
+    of five, measured once."""
+    matrix, seconds = torch.ones(1024, 1024, dtype=precision), []
+    for _ in range(6):
+        began = time.perf_counter()
+        matrix @ matrix
+        seconds.append(time.perf_counter() - began)
+    return 2 * 1024**3 / min(seconds[1:])
+
+
+def expected_passes(work: float, train: Tokens, budget: Budget, operations: float) -> float:
+    """How often the text will be read within ``budget``, ``work`` being the multiply-adds of one event, ``operations``
+    what all will cost."""
     if budget.epochs is not None:
         return budget.epochs
     if budget.steps is not None:
         return budget.steps * EVENTS_PER_STEP / train.events
-    operations = 6 * work * train.events  # forward, and backward to inputs and weights, two operations each
-    return training_rate(device) * (budget.seconds or 600.0) / operations
+    return operations / (6 * work * train.events)  # forward, and backward to inputs and weights, two operations each

@@ -83,11 +83,23 @@ class Checkpoints:
         """The kept tensors and state, or None where nothing is kept."""
         if not self.path.exists():
             return None
+        with self._opened() as file:
+            # Copied, for in a file they lie anywhere: products of tensors aligned otherwise round otherwise.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        return tensors, self.state()
+
+    def state(self) -> dict[str, Any]:
+        """The kept state alone, empty where nothing is kept. Raises ModelError where it is damaged."""
+        if not self.path.exists():
+            return {}
+        with self._opened() as file:
+            return json.loads(file.metadata()["state"])
+
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
         try:
             with safe_open(str(self.path), "pt") as file:
-                state = json.loads(file.metadata()["state"])
-                # Copied, for in a file they lie anywhere: products of tensors aligned otherwise round otherwise.
-                return {name: file.get_tensor(name).clone() for name in file.keys()}, state  # noqa: SIM118
+                yield file
         except (SafetensorError, KeyError, ValueError, TypeError) as error:
             raise ModelError(f"{self.path} is damaged ({error}). Delete it to train this model anew.") from None
 

@@ -11,7 +11,6 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 
 import torch
 
@@ -19,7 +18,6 @@ from lmbench.errors import TrainingError, UsageError, out_of_memory, unknown_nam
 from lmbench.training.distributed import processes
 
 PRECISIONS = ("auto", "float32", "bfloat16")
-_TRITON = find_spec("triton") is not None
 
 
 def resolve_device(name: str) -> torch.device:
@@ -56,7 +54,8 @@ def resolve_device(name: str) -> torch.device:
 def _settle_cuda() -> None:
     """float32 is float32 in cuDNN's recurrent layers too: by default it would round what it multiplies to 10 bits. And
     no word about weights that it copies into one piece at each call: in bfloat16 they are copies anyway."""
-    torch.backends.cudnn.allow_tf32 = False
+    with warnings.catch_warnings(action="ignore"):  # torch will name it otherwise, which versions from 2.8 do not know
+        torch.backends.cudnn.allow_tf32 = False
     warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk", UserWarning)
 
 
@@ -72,11 +71,6 @@ def check_cards(number: int, name: str) -> None:
             f"{number} processes need {number} cuda devices, one each, and this machine has {cards}. "
             "Lower --processes, or add --device cpu."
         )
-
-
-def has_kernels(device: torch.device) -> bool:
-    """Whether ``models.kernels`` can be used: on a CUDA card, where Triton came with torch."""
-    return device.type == "cuda" and _TRITON
 
 
 def resolve_precision(name: str, device: torch.device) -> torch.dtype:

@@ -31,7 +31,8 @@ class Replay:
     """``gradients`` of a network whose kernels depend on the shape of the rows alone, on the CUDA card ``device``.
 
     A shape is recorded when it comes for the second time. All gradients must stay where they are: zero them, never
-    drop them. It is to be called within ``turn``, where nothing waits for what is done elsewhere on the card.
+    drop them. It is to be called within ``turn``, where nothing waits for what is done elsewhere on the card, and which
+    forgets at its end what was recorded. Beside the memory of what is recorded stands that of a step that is not.
     """
 
     def __init__(self, loss_of: Any, device: torch.device) -> None:
@@ -43,12 +44,14 @@ class Replay:
     @contextmanager
     def turn(self) -> Iterator[None]:
         """All that is asked of the card within it comes after what was asked before, and before what is asked after."""
-        self.stream.wait_stream(torch.cuda.current_stream())
+        outer = torch.cuda.current_stream(self.stream.device)
+        self.stream.wait_stream(outer)
         try:
             with torch.cuda.stream(self.stream):
                 yield
         finally:
-            torch.cuda.current_stream().wait_stream(self.stream)
+            outer.wait_stream(self.stream)
+            self.recorded.clear()
 
     def __call__(self, rows: Tensor, state: Any, share: float) -> tuple[Tensor, Any]:
         key = (*rows.shape, share, state is None)

@@ -30,6 +30,7 @@ from lmbench.models.neural import NeuralModel
 from lmbench.training.compilation import compiled
 from lmbench.training.devices import resolve_precision, reuse_memory
 from lmbench.training.optimizers import build_optimizer
+from lmbench.training.replay import Replay
 
 VOCABULARY = 10_000
 FAMILIES = {
@@ -77,17 +78,25 @@ def matrix_rate(precision: torch.dtype, device: str) -> float:
 def step_seconds(
     network: nn.Module, loss: Callable[[torch.Tensor], torch.Tensor], shape: tuple[int, int], n: int
 ) -> float:
-    """Seconds of the fastest of ``n`` training steps on rows of ``shape``."""
+    """Seconds of the fastest of ``n`` training steps on rows of ``shape``, replayed where training replays them."""
+    device = next(network.parameters()).device
+    replay = None
+    if device.type == "cuda" and getattr(network, "replayable", False):
+        replay = Replay(lambda rows, state: (loss(rows), state), device)
     optimizer = build_optimizer("sgd", network.train(), 0.1, 0.0)
-    rows = torch.randint(1, VOCABULARY, (shape[0], shape[1] + 1), device=next(network.parameters()).device)
+    rows = torch.randint(1, VOCABULARY, (shape[0], shape[1] + 1), device=device)
 
     def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        loss(rows).backward()
+        optimizer.zero_grad(set_to_none=replay is None)
+        if replay is None:
+            loss(rows).backward()
+        else:
+            replay(rows, None, 1.0)
         nn.utils.clip_grad_norm_(network.parameters(), 0.25)
         optimizer.step()
 
-    return min(_timed(step) for _ in range(n))
+    with replay.turn() if replay is not None else nullcontext():
+        return min(_timed(step) for _ in range(n))
 
 
 def _timed(work: Callable[[], object]) -> float:

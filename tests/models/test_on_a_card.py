@@ -16,6 +16,7 @@ from lmbench.models.registry import create
 from lmbench.models.scan import linear_scan
 from lmbench.training.budget import Budget, Silent
 from lmbench.training.checkpoints import Checkpoints
+from lmbench.training.replay import Replay
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA card")
 
@@ -40,7 +41,8 @@ MODELS = [
 @pytest.fixture(scope="module")
 def tokens() -> tuple[Tokens, Tokens]:
     random = np.random.default_rng(5)
-    units = [" ".join(random.choice(list("abcdefghij"), 8)) for _ in range(120)]
+    halves = [" ".join(random.choice(list("abcdefghij"), 4)) for _ in range(120)]
+    units = [f"{half} {half}" for half in halves]  # what comes after four letters is only told by what came before
     tokenizer = train_tokenizer("word", units)
     return tokenizer.encode(units[:100]), tokenizer.encode(units[100:])
 
@@ -120,6 +122,16 @@ def test_replayed_steps_are_those_run_kernel_by_kernel(tokens, spec, monkeypatch
         losses.append([point.valid_loss for point in model.fit(*tokens, Budget(steps=60)).curve])
     np.testing.assert_allclose(losses[0], losses[1], rtol=2e-3)
     assert min(losses[0]) < losses[0][0]
+
+
+def test_a_replayed_step_drops_out_others(tokens):
+    model = create("lstm:hidden=32:batch_size=4:sequence_length=8:dropout=0.5:device=cuda")
+    model.fit(*tokens, Budget(steps=1))
+    network, rows = model.network.train(), torch.randint(1, 11, (4, 9), device="cuda")
+    replay = Replay(network.loss, torch.device("cuda"))
+    with replay.turn():
+        losses = {float(replay(rows, None, 1.0)[0]) for _ in range(6)}
+    assert len(losses) == 6
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])

@@ -88,6 +88,19 @@ def test_an_interrupted_training_goes_on_to_the_same_numbers(tokens, tmp_path, s
     np.testing.assert_array_equal(rest.log_probs(batch), whole.log_probs(batch))
 
 
+def test_a_training_keeps_its_size_on_a_machine_that_is_measured_to_be_faster(tokens, tmp_path, monkeypatch):
+    """0.35 x 1.1 sqrt(0.31 x 2^30 x 60) = 54,400 multiply-adds an event: 8 x 64^2 fits, 8 x 96^2 does not."""
+    spec, budget = "lstm:batch_size=2:sequence_length=5:device=cpu", Budget(seconds=60)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    for rate, steps in ((1e9, 20), (1e13, 40)):
+        monkeypatch.setattr("lmbench.models.sizing.product_rate", lambda *_, rate=rate: rate)
+        model = create(spec)
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(*tokens, budget, Interrupt(steps), Checkpoints(tmp_path))
+        assert model.config.hidden == 64
+    assert create(spec).sized(tokens[0], budget).hidden == 640
+
+
 def test_other_settings_than_the_kept_ones_are_refused(tokens, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         create(LSTM).fit(*tokens, Budget(steps=90), Interrupt(20), Checkpoints(tmp_path))
