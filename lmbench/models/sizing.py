@@ -21,8 +21,8 @@ RATES = {"cpu": 1.7e11, "cuda": 2e13, "mps": 1e12}
 """Floating-point operations a second that training reaches, in round numbers, on two common cores that multiply
 bfloat16, and on a card."""
 SHARE = 0.31
-"""Of the rate of a large product, rounded to a power of two, training reaches so much on those cores, whose rate is
-2^39; it is 0.3 to 0.5 by the family and the processor."""
+"""Training is taken to reach so much of the rate of a large product, rounded to a power of two: 1.7e11 of 2^39. It
+was 0.3 to 0.5, by the family, on two cores that multiply bfloat16 at 9e11."""
 CORES = 8
 """More of them than this hardly make small matrices faster."""
 USED_TYPES = 10_000
