@@ -86,7 +86,7 @@ class Checkpoints:
         with self._opened() as file:
             # Copied, for in a file they lie anywhere: products of tensors aligned otherwise round otherwise.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        return tensors, self.state()
+            return tensors, json.loads(file.metadata()["state"])
 
     def state(self) -> dict[str, Any]:
         """The kept state alone, empty where nothing is kept. Raises ModelError where it is damaged."""

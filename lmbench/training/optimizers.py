@@ -99,7 +99,7 @@ class Muon(torch.optim.Optimizer):
             if "momentum" not in self.state[weight]:
                 self.state[weight]["momentum"] = torch.zeros_like(weight)
         moments = [self.state[weight]["momentum"] for weight in weights]
-        gradients = [weight.grad for weight in weights if weight.grad is not None]  # all: see step
+        gradients: list[Any] = [weight.grad for weight in weights]  # each has one: see step
         torch._foreach_mul_(moments, group["momentum"])
         torch._foreach_add_(moments, gradients)
         steps = torch.stack(torch._foreach_add(gradients, moments, alpha=group["momentum"])).flatten(2)

@@ -110,7 +110,7 @@ def test_a_training_goes_on(tokens, tmp_path, spec):
         "lstm:hidden=32:batch_size=4:sequence_length=8:accumulation=2:weight_drop=0:average_decay=0.9",
         "lstm:hidden=32:batch_size=4:sequence_length=8:optimizer=asgd:learning_rate=5:schedule=constant"
         ":activation_penalty=2:change_penalty=1:locked=yes",
-        *(spec for spec in MODELS[:10]),
+        *MODELS[:10],
     ],
 )
 def test_replayed_steps_are_those_run_kernel_by_kernel(tokens, spec, monkeypatch):
