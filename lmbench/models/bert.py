@@ -58,7 +58,7 @@ class BERTNetwork(TransformerNetwork):
         """int64 (B, T), V where a token is hidden -> float (B, T, E). ``visible``: bool (B, T, T), None for all;
         ``asked``: int64 (B,), the one place of each row whose state is wanted: then (B, 1, E)."""
         size = len(self.bias)
-        embedded = self.embedding(ids.clamp(max=size - 1))  # (B, T, E)
+        embedded = self.embed(ids.clamp(max=size - 1))  # (B, T, E)
         return self.transform(torch.where((ids == size)[:, :, None], self.mask, embedded), visible, asked), None
 
     def loss(self, rows: Tensor, state: Any = None) -> tuple[Tensor, None]:

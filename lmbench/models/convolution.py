@@ -100,7 +100,7 @@ class ConvolutionNetwork(Network):
         nn.init.normal_(self.project.weight, std=0.1 * width**-0.5)  # at first all words are nearly as likely
 
     def forward(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        x = self.drop(F.rms_norm(self.embedding(ids), self.embedding.weight.shape[1:]))  # (B, T, C)
+        x = self.drop(F.rms_norm(self.embed(ids), self.embedding.weight.shape[1:]))  # (B, T, C)
         if state is None:
             state = x.new_zeros(len(x), sum(self.reaches), x.shape[2])
         after = []

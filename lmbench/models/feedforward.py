@@ -97,7 +97,7 @@ class FeedForwardNetwork(Network):
         before = ids.new_zeros(len(ids), context - 1) if state is None else state  # 0 is the boundary
         seen = torch.cat((before, ids), 1)  # (B, context - 1 + T)
         size = self.embedding.weight.shape[1:]
-        words = self.drop(F.rms_norm(self.embedding(seen), size))  # (B, context - 1 + T, E)
+        words = self.drop(F.rms_norm(self.embed(seen), size))  # (B, context - 1 + T, E)
         start, beyond, parts = F.rms_norm(self.embedding.weight[0], size), torch.zeros_like(ids, dtype=torch.bool), []
         for first in reversed(range(context)):  # from the last word backwards; beyond a boundary are boundaries alone
             parts.append(torch.where(beyond[..., None], start, words[:, first : first + length]))

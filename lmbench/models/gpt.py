@@ -40,12 +40,12 @@ class GPTNetwork(TransformerNetwork):
         self.window, self.overlap = window, window // 2
 
     def forward(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        return self.transform(self.embedding(ids)), None
+        return self.transform(self.embed(ids)), None
 
     def go_on(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """State: keys and values of every block, so that a token is read once."""
         seen = 0 if state is None else state[0].shape[3]
-        x, after = self.embedding(ids), []
+        x, after = self.embed(ids), []
         x = F.rms_norm(x, x.shape[2:])
         cosine, sine = (angles[seen : seen + ids.shape[1]] for angles in (self.cosine, self.sine))
         for block, before in zip(self.blocks, state or [None] * len(self.blocks), strict=True):

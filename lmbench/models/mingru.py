@@ -112,7 +112,7 @@ class MinGRUNetwork(Network):
     def forward(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         if state is None:
             state = self.bias.new_zeros(len(ids), sum(self.sizes))
-        x = self.drop(F.rms_norm(self.embedding(ids.t()), self.embedding.weight.shape[1:]))  # (T, B, W)
+        x = self.drop(F.rms_norm(self.embed(ids.t()), self.embedding.weight.shape[1:]))  # (T, B, W)
         after = []
         with self.autocast(ids.device):
             for block, part in zip(self.blocks, state.split(self.sizes, -1), strict=True):

@@ -95,6 +95,14 @@ class Network(nn.Module, ABC):
         """float32 (V, E): the embedding where it is tied, else the matrix of its own."""
         return self.embedding.weight if self.output is None else self.output
 
+    def embed(self, ids: Tensor) -> Tensor:
+        """int64 (...) -> float (..., E). On a CPU the gradient of a tied embedding is that of the rows which were read
+        alone, to be added to the softmax's: an array of zeros as large as the matrix would take longer to write."""
+        rows = self.output is None and ids.device.type == "cpu" and not self.adaptive
+        if rows and not torch.compiler.is_compiling():
+            return nn.functional.embedding(ids, self.embedding.weight, sparse=True)
+        return self.embedding(ids)
+
     @abstractmethod
     def forward(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """int64 (B, T) -> float (B, T, E), E the width of the softmax, and the state after them."""

@@ -3,8 +3,9 @@
 On a CPU, torch runs GRU and simple networks operation by operation, and its automatic gradient takes over a dozen more
 for every event. Written by hand, an event costs one product and a few element-wise operations in either direction:
 what the gradient at an event is multiplied by is known after the forward pass, for all events at once, and so are the
-gradients of all weights, which are single large products. The LSTM is for a CUDA card, where an event is one product
-and one kernel either way, recorded with the rest of the step (``training.replay``).
+gradients of all weights, which are single large products. torch has an LSTM for CPUs, which is faster than that only
+while its weights fit the caches. On a CUDA card an event of an LSTM is one product and one kernel either way, recorded
+with the rest of the step (``training.replay``).
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from lmbench.models.products import product_with
 
 
 def elman(x: Tensor, start: Tensor, recurrent: Tensor) -> Tensor:
@@ -35,21 +38,20 @@ def gru(x: Tensor, start: Tensor, recurrent: Tensor, bias: Tensor) -> Tensor:
 
 
 def lstm(x: Tensor, start: Tensor, cells: Tensor, recurrent: Tensor) -> tuple[Tensor, Tensor]:
-    """Long short-term memory on a CUDA card: float (T, B, 4 H), (B, H), float32 (B, H), U (4 H, H) -> h (T, B, H), c of
-    the last event (B, H).
+    """Long short-term memory: float (T, B, 4 H), (B, H), (B, H), U (4 H, H) -> h (T, B, H), c of the last event (B, H).
 
     With ``s = x_t + U h_{t-1}`` in four parts: i, f, o = sigmoid(s) each, ``g = tanh(s_g)``, ``c_t = f c_{t-1} + i g``,
-    ``h_t = o tanh(c_t)``, in the order i, f, g, o. Cells are float32 whatever the precision of the products.
+    ``h_t = o tanh(c_t)``, in the order i, f, g, o. On a card cells are float32 whatever the precision of the products.
     """
-    return _LSTM.apply(x, start, cells, recurrent)
+    return (_LSTMOnCard if x.is_cuda else _LSTM).apply(x, start, cells, recurrent)
 
 
 class _Elman(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, start: Tensor, recurrent: Tensor) -> Tensor:
-        h, before, turned = x.clone(), start, recurrent.t().contiguous()
-        for event in h:
-            before = event.addmm_(before, turned).tanh_()
+        h, before, product = torch.empty_like(x), start, product_with(recurrent, len(start), len(x))
+        for event in range(len(x)):
+            before = torch.add(x[event], product(before), out=h[event]).tanh_()
         ctx.save_for_backward(h, start, recurrent)
         return h
 
@@ -57,10 +59,12 @@ class _Elman(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         h, start, recurrent = ctx.saved_tensors
         inner = torch.addcmul(h.new_ones(()), h, h, value=-1)  # tanh' = 1 - h^2, (T, B, H)
-        d = gradients[0][-1]
+        d, product = gradients[0][-1], product_with(recurrent.t(), len(start), len(h))
         for event in reversed(range(len(h))):
             inner[event].mul_(d)
-            d = torch.addmm(gradients[0][event - 1], inner[event], recurrent) if event else inner[0] @ recurrent
+            d = product(inner[event])
+            if event:
+                d += gradients[0][event - 1]
         return inner, d, _outer(inner, _before(h, start))
 
 
@@ -71,9 +75,9 @@ class _GRU(torch.autograd.Function):
         s = x + bias  # becomes r, z, s_n of each event
         s[..., 2 * size :] = bias[2 * size :]
         n, h = x[..., 2 * size :].contiguous(), x.new_empty(len(x), *start.shape)
-        before, turned = start, recurrent.t().contiguous()
+        before, product = start, product_with(recurrent, len(start), len(x))
         for event in range(len(x)):
-            r, z, s_n = s[event].addmm_(before, turned).split(size, 1)
+            r, z, s_n = s[event].add_(product(before)).split(size, 1)
             s[event, :, : 2 * size].sigmoid_()
             before = torch.lerp(n[event].addcmul_(r, s_n).tanh_(), before, z, out=h[event])
         ctx.save_for_backward(s, n, h, start, recurrent)
@@ -88,20 +92,58 @@ class _GRU(torch.autograd.Function):
         to_n = (1 - z) * torch.addcmul(n.new_ones(()), n, n, value=-1)  # dn / dh through tanh
         # What the gradient at h_t becomes at s_t, for the three parts side by side: (T, B, 3, H).
         inner = torch.stack((to_n * s_n * r * (1 - r), (before - n) * z * (1 - z), to_n * r), 2)
-        d, all_d = gradients[0][-1], torch.empty_like(h)
+        d, all_d, product = gradients[0][-1], torch.empty_like(h), product_with(recurrent.t(), len(start), len(h))
         for event in reversed(range(len(h))):
             all_d[event] = d
             inner[event].mul_(d[:, None])
-            kept = d * z[event]
+            d = product(inner[event].flatten(1)).addcmul_(d, z[event])
             if event:
-                kept += gradients[0][event - 1]
-            d = kept.addmm_(inner[event].flatten(1), recurrent)
+                d += gradients[0][event - 1]
         inner = inner.flatten(2)
         at_x = torch.cat((inner[..., : 2 * size], all_d.mul_(to_n)), -1)
         return at_x, d, _outer(inner, before), inner.sum((0, 1))
 
 
 class _LSTM(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, start: Tensor, cells: Tensor, recurrent: Tensor) -> tuple[Tensor, Tensor]:
+        size, product = start.shape[1], product_with(recurrent, len(start), len(x))
+        s = torch.empty_like(x)  # becomes i, f, g, o of each event
+        h, c, squashed = x.new_empty(3, len(x), *start.shape)
+        before, cell = start, cells
+        for event in range(len(x)):
+            i, f, g, o = torch.add(x[event], product(before), out=s[event]).split(size, 1)
+            s[event, :, : 2 * size].sigmoid_()
+            cell = torch.mul(f, cell, out=c[event]).addcmul_(i, g.tanh_())
+            before = torch.mul(o.sigmoid_(), torch.tanh(cell, out=squashed[event]), out=h[event])
+        ctx.save_for_backward(s, h, c, squashed, start, cells, recurrent)
+        return h, cell.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        s, h, c, squashed, start, cells, recurrent = ctx.saved_tensors
+        one, size = s.new_ones(()), start.shape[1]
+        i, f, g, o = s.split(size, 2)
+        # What the gradient at c_t, of the last part that at h_t, becomes at s_t: (T, B, 4 H).
+        inner = torch.addcmul(s, s, s, value=-1)
+        to_i, to_f, to_g, to_o = inner.split(size, 2)
+        to_i.mul_(g), to_f.mul_(_before(c, cells)), to_o.mul_(squashed)
+        torch.addcmul(one, g, g, value=-1, out=to_g).mul_(i)
+        to_c = torch.addcmul(one, squashed, squashed, value=-1).mul_(o)
+        d, d_c, product = gradients[0][-1], gradients[1].clone(), product_with(recurrent.t(), len(start), len(h))
+        for event in reversed(range(len(h))):
+            d_c.addcmul_(d, to_c[event])
+            to_s = inner[event].view(-1, 4, size)
+            to_s[:, :3].mul_(d_c[:, None])
+            to_s[:, 3].mul_(d)
+            d_c.mul_(f[event])
+            d = product(inner[event])
+            if event:
+                d += gradients[0][event - 1]
+        return inner, d, d_c, _outer(inner, _before(h, start))
+
+
+class _LSTMOnCard(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, start: Tensor, cells: Tensor, recurrent: Tensor) -> tuple[Tensor, Tensor]:
         from lmbench.models.kernels import lstm_forward

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lmbench.errors import UsageError
+from lmbench.models.products import product_with
 
 LOGITS = 1 << 23
 """Logits that are held at once, on a CPU ..."""
@@ -91,23 +92,20 @@ def log_probs_of(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) 
 
     With z = W h + b, ln p = z_w - ln sum_v exp z_v. On a CPU the sum is that of blocks of types, each of which stays in
     the caches between its product and its exponentials: half as fast again with 10,000 types, which would not.
-
-    All blocks share two arrays: were each to allocate its own between results that stay, the C library could
-    reuse none of them, and memory would grow with N after all.
     """
     types = len(bias)
     events, width = SCORED if hidden.device.type == "cpu" else (_events_at_once(hidden.device, types), types)
     events, width = min(events, len(targets)), min(width, types)
-    result = hidden.new_empty(len(targets), dtype=torch.float32)
-    arrays = result.new_empty(2, events * width)
-    for first in range(0, len(targets), events or 1):
+    result, starts = hidden.new_empty(len(targets), dtype=torch.float32), range(0, len(targets), max(1, events))
+    parts = zip(weight.split(width or 1), bias.split(width or 1), strict=True)
+    products = [product_with(some, events, len(starts), their_bias) for some, their_bias in parts]
+    array = result.new_empty(events * width)
+    for first in starts:
         block, wanted = hidden[first : first + events].float(), targets[first : first + events]
         total = result.new_full((len(block),), -torch.inf)  # ln of the sum over the types so far
-        for begin in range(0, types, width):
-            some = weight[begin : begin + width]
-            logits, log_probs = arrays[:, : len(block) * len(some)].view(2, len(block), len(some))
-            torch.addmm(bias[begin : begin + width], block, some.t(), out=logits)
-            torch.log_softmax(logits, dim=1, out=log_probs)
+        for product in products:
+            logits = product(block)
+            log_probs = torch.log_softmax(logits, dim=1, out=array[: logits.numel()].view_as(logits))
             part = logits.amax(1) - log_probs.amax(1)  # the difference is the same for all types, most exact here
             torch.logaddexp(total, part, out=total)
         result[first : first + events] = (block * weight[wanted]).sum(1) + bias[wanted] - total

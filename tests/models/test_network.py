@@ -1,4 +1,4 @@
-"""What all networks share: dropout."""
+"""What all networks share: dropout, the embedding."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lmbench.models.network import Dropout
+from lmbench.models.recurrent import RecurrentConfig, RecurrentNetwork
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.65])
@@ -20,3 +21,22 @@ def test_dropout_drops_its_share_and_keeps_the_mean(p):
     for lag in (1, 7, 8, 999):  # neighbours, bytes of one draw, and rows fall independently
         assert float((zero[:-lag] * zero[lag:]).mean()) == pytest.approx(float(zero.mean()) ** 2, abs=2e-3)
     assert drop.eval()(torch.ones(3)).tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_gradient_of_an_embedding_is_dense_and_that_of_torchs_own(tied, monkeypatch):
+    torch.manual_seed(1)
+    network = RecurrentNetwork(11, RecurrentConfig(hidden=6, dropout=0.0, tied=tied), "lstm").train()
+    rows = torch.randint(3, 6, (4, 9))  # each type several times, others never
+
+    def gradient():
+        network.zero_grad()
+        for part in rows.split(2):  # what accumulation adds up
+            network.loss(part)[0].backward()
+        return network.embedding.weight.grad
+
+    ours = gradient().clone()
+    monkeypatch.setattr(network, "embed", network.embedding)
+    assert not ours.is_sparse
+    torch.testing.assert_close(ours, gradient())
+    assert tied == bool(ours[0].any())  # of types that were not read there is the softmax's alone

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+import weakref
 
 import numpy as np
 import pytest
@@ -85,23 +85,24 @@ def test_no_targets_give_no_loss_and_no_gradient():
 
 
 class Allocations(TorchDispatchMode):
-    """The arrays of (N, 50) that operations give, all kept, so that no memory is used twice."""
+    """The most bytes that the arrays of (N, 50) which operations give take at once."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.sizes: dict[int, int] = {}
-        self.kept: list[Any] = []
+        self.most = 0
+        self.given: list[weakref.ref[Tensor]] = []
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
         if isinstance(result, torch.Tensor) and result.dim() > 1 and result.shape[-1] == 50:
-            self.kept.append(result)
-            self.sizes[result.untyped_storage().data_ptr()] = result.untyped_storage().nbytes()
+            self.given.append(weakref.ref(result))
+            alive = [tensor.untyped_storage() for one in self.given if (tensor := one()) is not None]
+            self.most = max(self.most, sum({storage.data_ptr(): storage.nbytes() for storage in alive}.values()))
         return result
 
 
 @pytest.mark.parametrize("events", [5, 64, 999])
-def test_scoring_allocates_logits_once_however_many_events_there_are(monkeypatch, events):
+def test_scoring_holds_two_blocks_however_many_events_there_are(monkeypatch, events):
     monkeypatch.setattr(softmax, "SCORED", (8, 50))  # of events and of types: two blocks of types
     torch.manual_seed(1)
     hidden, weight, bias = torch.randn(events, 4), torch.randn(100, 4), torch.randn(100)
@@ -110,8 +111,10 @@ def test_scoring_allocates_logits_once_however_many_events_there_are(monkeypatch
         values = log_probs_of(hidden, weight, bias, targets)
     plain = torch.log_softmax(hidden @ weight.t() + bias, 1).gather(1, targets[:, None])[:, 0]
     torch.testing.assert_close(values, plain)
-    sizes = [size for size in allocated.sizes.values() if size != 100 * 4 * 4]  # the weights, (4, 100)
-    assert sizes == [2 * min(8, events) * 50 * 4]  # one block of logits and one of their logarithms, 4 bytes each
+    block = (
+        min(8, events) * 50 * 4
+    )  # of 4 bytes each: one of logits, or two while the next one is made; their logarithms
+    assert 2 * block <= allocated.most <= 3 * block
 
 
 @pytest.fixture
