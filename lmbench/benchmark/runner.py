@@ -33,7 +33,7 @@ from lmbench.benchmark.results import Key, Result, RunFolder
 from lmbench.corpus.text import Corpus
 from lmbench.errors import ModelError, ResultsError
 from lmbench.models import registry
-from lmbench.models.base import LanguageModel
+from lmbench.models.base import LanguageModel, Trainable
 from lmbench.models.composed import Composed
 from lmbench.scoring.scorer import score
 from lmbench.tasks.ranking import rank
@@ -207,13 +207,32 @@ class _Run:
             self.journal.step("forward", "p(w | h) = p(all sentences that begin with h w) / p(all that begin with h)")
             self.journal.step("backward", "there is nothing to learn, and nothing that could be learned better")
             return self.plan.source, {}
-        model = job.create(self.plan.recipe.device)
+        model = self._new(job)
         if isinstance(model, Composed):
             self._lend(model, job.train_tokens)
         budget, directory = Budget.parse(self.plan.recipe.budget), self.folder.model(job.folder)
         report = model.fit(self.plan.train(job), self.plan.data.valid, budget, self.journal, Checkpoints(directory))
         self._name_steps(report)
         return model, report.to_dict()
+
+    def _new(self, job: Job) -> Trainable:
+        """The untrained model; if this run has trained it with another seed, of that one's size: a run that goes on may
+        find the machine faster or slower, and seeds of one name must be of one network."""
+        device = self.plan.recipe.device
+        model: Any = job.create(device)
+        if not hasattr(getattr(model, "config", None), "seed"):
+            return model
+        for other in self.plan.jobs:
+            result = self.results.get(other.key)
+            if result is None or not result.specification or SOURCE in (other.spec, job.spec):
+                continue
+            twin: Any = other.create(device)
+            same = twin.kind == model.kind and other.train_tokens == job.train_tokens
+            if same and replace(twin.config, seed=model.config.seed) == model.config:
+                trained: Any = registry.create(result.specification)
+                model.config = replace(trained.config, seed=model.config.seed)
+                break
+        return model
 
     def _lend(self, composed: Composed, size: int | None) -> None:
         """Give ``composed`` the parts that this run has trained already on as much text, with what that cost."""

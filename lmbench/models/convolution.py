@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from lmbench.errors import UsageError
 from lmbench.models.network import Dropout, Network
 from lmbench.models.neural import NetworkConfig, NeuralModel
+from lmbench.models.products import Linear
 from lmbench.models.sizing import usual_dropout
 
 
@@ -68,7 +69,7 @@ class Block(nn.Module):
         super().__init__()
         self.norm, self.drop = nn.RMSNorm(width), Dropout(dropout)
         self.convolve = nn.Conv1d(width, 2 * width, kernel, dilation=dilation)
-        self.mix = nn.Linear(width, width, bias=False)
+        self.mix = Linear(width, width, bias=False)
         nn.init.normal_(self.convolve.weight, std=(kernel * width) ** -0.5)
         nn.init.normal_(self.mix.weight, std=2 * (layers * width) ** -0.5)  # a gate halves what passes it
 
@@ -95,7 +96,7 @@ class ConvolutionNetwork(Network):
         self.window = 1 + sum(self.reaches)
         self.drop = Dropout(dropout)
         self.blocks = nn.ModuleList(Block(width, kernel, step, len(steps), dropout) for step in steps)
-        self.project = nn.Linear(width, width, bias=False)
+        self.project = Linear(width, width, bias=False)
         nn.init.normal_(self.embedding.weight, std=width**-0.5)
         nn.init.normal_(self.project.weight, std=0.1 * width**-0.5)  # at first all words are nearly as likely
 

@@ -13,6 +13,7 @@ from lmbench.corpus.batches import Tokens
 from lmbench.errors import UsageError
 from lmbench.models.network import Dropout, Network
 from lmbench.models.neural import NetworkConfig, NeuralModel
+from lmbench.models.products import Linear
 from lmbench.models.sizing import usual_dropout
 from lmbench.training.budget import Budget
 
@@ -98,7 +99,11 @@ class FeedForwardNetwork(Network):
         seen = torch.cat((before, ids), 1)  # (B, context - 1 + T)
         size = self.embedding.weight.shape[1:]
         words = self.drop(F.rms_norm(self.embed(seen), size))  # (B, context - 1 + T, E)
-        start, beyond, parts = F.rms_norm(self.embedding.weight[0], size), torch.zeros_like(ids, dtype=torch.bool), []
+        start, beyond, parts = (
+            F.rms_norm(self.embed(ids.new_zeros(1)), size),
+            torch.zeros_like(ids, dtype=torch.bool),
+            [],
+        )
         for first in reversed(range(context)):  # from the last word backwards; beyond a boundary are boundaries alone
             parts.append(torch.where(beyond[..., None], start, words[:, first : first + length]))
             beyond = beyond | (seen[:, first : first + length] == 0)
@@ -115,9 +120,15 @@ class FeedForwardNetwork(Network):
         return torch.cat((x, joined), 2) if self.join else x, seen[:, length:]
 
 
+def _word_dropout(passes: float) -> float:
+    """What suits a text in words that is read so often. Histories of words are soon known by heart: on validation of
+    Penn Treebank 5.05 nats after 7.5 passes with 0.1, and 5.08 after 1.9."""
+    return 0.0 if passes < 2 else 0.1 if passes < 4 else 0.3
+
+
 def _linear(inputs: int, outputs: int, scale: float = 1.0, bias: bool = False) -> nn.Linear:
     """A linear layer whose outputs are at first about ``scale`` times as large as its inputs."""
-    linear = nn.Linear(inputs, outputs, bias=bias)
+    linear = Linear(inputs, outputs, bias=bias)
     nn.init.normal_(linear.weight, std=scale * inputs**-0.5)
     return linear
 
@@ -173,7 +184,7 @@ class FeedForward(NeuralModel):
         return {
             "width": width,
             "hidden": 2 * width,
-            "dropout": usual_dropout(passes, none_below=4),
+            "dropout": usual_dropout(passes, none_below=4) if fine else _word_dropout(passes),
             "batch_size": 32,
             "sequence_length": 32,
             "optimizer": "adamw",

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from lmbench.models.products import linear
 
 
 def squared_relu_feed_forward(x: Tensor, widen: Tensor, narrow: Tensor) -> Tensor:
@@ -23,10 +24,10 @@ class _SquaredReLU(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, widen: Tensor, narrow: Tensor) -> Tensor:
-        a = F.linear(x, widen).relu_()
+        a = linear(x, widen).relu_()
         squared = a * a
         ctx.save_for_backward(x, widen, narrow, a, squared)
-        return F.linear(squared, narrow)
+        return linear(squared, narrow)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -13,6 +13,7 @@ from lmbench.errors import UsageError
 from lmbench.models.fused import squared_relu_feed_forward
 from lmbench.models.network import Dropout, Network
 from lmbench.models.neural import NetworkConfig, NeuralModel
+from lmbench.models.products import Linear
 from lmbench.models.scan import linear_scan
 
 
@@ -53,10 +54,10 @@ class Block(nn.Module):
         self.width, self.cells, self.reach = width, cells, convolution - 1
         self.norm_recur, self.norm_feed = nn.RMSNorm(width), nn.RMSNorm(width)
         self.convolution = nn.Parameter(torch.zeros(convolution, width))
-        self.gate_candidate = nn.Linear(width, 2 * cells)
-        self.mix = nn.Linear(cells, width, bias=False)
-        self.widen = nn.Linear(width, 4 * width, bias=False)
-        self.narrow = nn.Linear(4 * width, width, bias=False)
+        self.gate_candidate = Linear(width, 2 * cells)
+        self.mix = Linear(cells, width, bias=False)
+        self.widen = Linear(width, 4 * width, bias=False)
+        self.narrow = Linear(4 * width, width, bias=False)
         self.drop = Dropout(dropout)
         nn.init.uniform_(self.convolution, -((2 * convolution) ** -0.5), (2 * convolution) ** -0.5)
         nn.init.ones_(self.convolution[-1])  # at first each event reads itself above all

@@ -13,6 +13,7 @@ from lmbench.errors import UsageError
 from lmbench.models.fused import rotate, squared_relu_feed_forward
 from lmbench.models.network import Dropout, Network
 from lmbench.models.neural import NetworkConfig, NeuralModel
+from lmbench.models.products import Linear
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,10 @@ class Block(nn.Module):
         inner = 8 * width // 3 if gated else 4 * width
         self.heads, self.causal, self.span, self.gated = config.heads or 1, causal, span, gated
         self.norm_attend, self.norm_feed = nn.RMSNorm(width), nn.RMSNorm(width)
-        self.query_key_value = nn.Linear(width, 3 * width, bias=False)
-        self.mix = nn.Linear(width, width, bias=False)
-        self.widen = nn.Linear(width, 2 * inner if gated else inner, bias=False)
-        self.narrow = nn.Linear(inner, width, bias=False)
+        self.query_key_value = Linear(width, 3 * width, bias=False)
+        self.mix = Linear(width, width, bias=False)
+        self.widen = Linear(width, 2 * inner if gated else inner, bias=False)
+        self.narrow = Linear(inner, width, bias=False)
         self.drop = Dropout(config.dropout or 0.0)
         for linear in (self.query_key_value, self.widen):
             nn.init.normal_(linear.weight, std=width**-0.5)

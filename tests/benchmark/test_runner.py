@@ -322,6 +322,19 @@ def test_a_run_grows(tmp_path: Path, corpus: Corpus, toy: Any) -> None:
         run("uniform,toy", tmp_path, corpus, resume=True)
 
 
+def test_another_seed_is_of_the_same_size_whatever_the_machine_is_measured_at(tmp_path, corpus, monkeypatch):
+    widths = []
+    one = "rnn:batch_size=2:sequence_length=5"
+    for models, rate in ((one, 1e11), (f"{one},two={one}:seed=2,{one}:layers=2", 1e9)):
+        monkeypatch.setattr("lmbench.models.sizing.training_rate", lambda device, rate=rate: rate)
+        recipe = Recipe(models=models, corpus=corpus.name, budget="0.2s", device="cpu")
+        done = run_recipe(recipe, tmp_path, corpus=corpus, resume=bool(widths))
+        widths = [registry.create(result.specification).config.hidden for result in done.results]
+        seeds = [registry.create(result.specification).config.seed for result in done.results]
+    assert widths[0] == widths[1] > widths[2]  # a network of other settings is measured for itself
+    assert seeds == [1, 2, 1]
+
+
 def test_a_folder_is_never_overwritten(tmp_path: Path, corpus: Corpus) -> None:
     run("uniform", tmp_path, corpus)
     before = (tmp_path / "table.csv").read_bytes()
