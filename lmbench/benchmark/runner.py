@@ -224,11 +224,11 @@ class _Run:
             return model
         for other in self.plan.jobs:
             result = self.results.get(other.key)
-            if result is None or not result.specification or SOURCE in (other.spec, job.spec):
+            trained_alike = other.spec != SOURCE and other.train_tokens == job.train_tokens
+            if result is None or not result.specification or not trained_alike:
                 continue
             twin: Any = other.create(device)
-            same = twin.kind == model.kind and other.train_tokens == job.train_tokens
-            if same and replace(twin.config, seed=model.config.seed) == model.config:
+            if twin.kind == model.kind and replace(twin.config, seed=model.config.seed) == model.config:
                 trained: Any = registry.create(result.specification)
                 model.config = replace(trained.config, seed=model.config.seed)
                 break

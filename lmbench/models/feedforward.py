@@ -99,11 +99,8 @@ class FeedForwardNetwork(Network):
         seen = torch.cat((before, ids), 1)  # (B, context - 1 + T)
         size = self.embedding.weight.shape[1:]
         words = self.drop(F.rms_norm(self.embed(seen), size))  # (B, context - 1 + T, E)
-        start, beyond, parts = (
-            F.rms_norm(self.embed(ids.new_zeros(1)), size),
-            torch.zeros_like(ids, dtype=torch.bool),
-            [],
-        )
+        start = F.rms_norm(self.embed(ids.new_zeros(1)), size)
+        beyond, parts = torch.zeros_like(ids, dtype=torch.bool), []
         for first in reversed(range(context)):  # from the last word backwards; beyond a boundary are boundaries alone
             parts.append(torch.where(beyond[..., None], start, words[:, first : first + length]))
             beyond = beyond | (seen[:, first : first + length] == 0)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from lmbench.models.products import linear
 from lmbench.models.softmax import AdaptiveEmbedding, SoftmaxLoss, log_probs_of
 
 
@@ -153,7 +154,7 @@ class Network(nn.Module, ABC):
         if self.adaptive:
             vectors, bias, clusters = self.adaptive
             return vectors.log_softmax(hidden, bias, clusters)
-        return torch.log_softmax(torch.addmm(self.bias, hidden.float(), self.softmax_weight.t()), dim=1)
+        return torch.log_softmax(linear(hidden.float(), self.softmax_weight, self.bias), dim=1)
 
     def log_probs_of(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """float32 (N, E), int64 (N,) -> float32 (N,): ln p of the targets among all types, nats."""

@@ -38,12 +38,16 @@ def gru(x: Tensor, start: Tensor, recurrent: Tensor, bias: Tensor) -> Tensor:
 
 
 def lstm(x: Tensor, start: Tensor, cells: Tensor, recurrent: Tensor) -> tuple[Tensor, Tensor]:
-    """Long short-term memory: float (T, B, 4 H), (B, H), (B, H), U (4 H, H) -> h (T, B, H), c of the last event (B, H).
+    """Long short-term memory: float (T, B, 4 H), (B, H), float32 (B, H), U (4 H, H) -> h (T, B, H), c of the last event
+    (B, H).
 
     With ``s = x_t + U h_{t-1}`` in four parts: i, f, o = sigmoid(s) each, ``g = tanh(s_g)``, ``c_t = f c_{t-1} + i g``,
-    ``h_t = o tanh(c_t)``, in the order i, f, g, o. On a card cells are float32 whatever the precision of the products.
+    ``h_t = o tanh(c_t)``, in the order i, f, g, o. On a card cells stay float32 whatever the precision of the products,
+    on a CPU they have theirs.
     """
-    return (_LSTMOnCard if x.is_cuda else _LSTM).apply(x, start, cells, recurrent)
+    if x.is_cuda:
+        return _LSTMOnCard.apply(x, start, cells, recurrent)
+    return _LSTM.apply(x, start, cells.to(x.dtype), recurrent)
 
 
 class _Elman(torch.autograd.Function):

@@ -112,8 +112,7 @@ class RecurrentLayer(nn.Module):
         by_hand = self._by_hand(x)
         if self.kind == "lstm" and by_hand:
             (w, u, b, d), (h, c) = weights, memory.chunk(2, -1)
-            cells = c.to(precision) if x.device.type == "cpu" else c
-            outputs, c = lstm(F.linear(x, w, b + d), h.to(precision), cells.contiguous(), u)
+            outputs, c = lstm(F.linear(x, w, b + d), h.to(precision), c.contiguous(), u)
             return outputs, torch.cat((outputs[-1].float(), c.float()), -1)
         memory = memory.to(precision)
         how = True, 1, 0.0, self.training, False, False  # biases, layers, dropout between, mode, directions, order
