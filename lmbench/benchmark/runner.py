@@ -217,10 +217,12 @@ class _Run:
 
     def _new(self, job: Job) -> Trainable:
         """The untrained model; if this run has trained it with another seed, of that one's size: a run that goes on may
-        find the machine faster or slower, and seeds of one name must be of one network."""
+        find the machine faster or slower, and seeds of one name must be of one network. A training that has begun keeps
+        what it began with, and the parts of other models are measured for themselves."""
         device = self.plan.recipe.device
         model: Any = job.create(device)
-        if not hasattr(getattr(model, "config", None), "seed"):
+        begun = Checkpoints(self.folder.model(job.folder)).path.exists()
+        if begun or not hasattr(getattr(model, "config", None), "seed"):
             return model
         for other in self.plan.jobs:
             result = self.results.get(other.key)

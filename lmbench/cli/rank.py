@@ -69,7 +69,7 @@ def rank(
     \b
     printf 'the dogs bark\\nthe dogs barks\\n' | lmbench rank results/run
     lmbench rank models/a models/b pairs.jsonl --format tsv
-    lmbench rank results/run blimp --spelling ptb --format md
+    lmbench rank results/run data/blimp --spelling ptb --format md
     lmbench rank models/a test.jsonl --by auto --choose-on dev.jsonl
     """
     from lmbench.cli.accuracies import print_accuracies

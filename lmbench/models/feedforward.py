@@ -98,8 +98,8 @@ class FeedForwardNetwork(Network):
         before = ids.new_zeros(len(ids), context - 1) if state is None else state  # 0 is the boundary
         seen = torch.cat((before, ids), 1)  # (B, context - 1 + T)
         size = self.embedding.weight.shape[1:]
-        words = self.drop(F.rms_norm(self.embed(seen), size))  # (B, context - 1 + T, E)
-        start = F.rms_norm(self.embed(ids.new_zeros(1)), size)
+        start, words = F.rms_norm(self.embed(F.pad(seen.flatten(), (1, 0))), size).tensor_split((1,))
+        words = self.drop(words.view(*seen.shape, -1))  # (B, context - 1 + T, E)
         beyond, parts = torch.zeros_like(ids, dtype=torch.bool), []
         for first in reversed(range(context)):  # from the last word backwards; beyond a boundary are boundaries alone
             parts.append(torch.where(beyond[..., None], start, words[:, first : first + length]))

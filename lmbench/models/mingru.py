@@ -49,16 +49,20 @@ class Block(nn.Module):
     State: what the recurrence remembers, and the events before that the convolution still reads, (B, D + (K - 1) W).
     """
 
-    def __init__(self, width: int, cells: int, convolution: int, layers: int, dropout: float) -> None:
+    def __init__(self, config: MinGRUConfig) -> None:
         super().__init__()
+        width, layers, convolution = config.width or 0, config.layers, config.convolution
+        cells = max(1, round(config.expansion * width))
         self.width, self.cells, self.reach = width, cells, convolution - 1
+        # torch.compile must not look into loops that are compiled already.
+        self.scan = torch.compiler.disable(linear_scan) if config.compile else linear_scan
         self.norm_recur, self.norm_feed = nn.RMSNorm(width), nn.RMSNorm(width)
         self.convolution = nn.Parameter(torch.zeros(convolution, width))
         self.gate_candidate = Linear(width, 2 * cells)
         self.mix = Linear(cells, width, bias=False)
         self.widen = Linear(width, 4 * width, bias=False)
         self.narrow = Linear(4 * width, width, bias=False)
-        self.drop = Dropout(dropout)
+        self.drop = Dropout(config.dropout or 0.0)
         nn.init.uniform_(self.convolution, -((2 * convolution) ** -0.5), (2 * convolution) ** -0.5)
         nn.init.ones_(self.convolution[-1])  # at first each event reads itself above all
         for linear in (self.gate_candidate, self.widen):
@@ -82,7 +86,7 @@ class Block(nn.Module):
         inputs = torch.cat((before, self.norm_recur(x).float()))  # (K - 1 + T, B, W)
         convolved = sum(weight * inputs[k : k + len(x)] for k, weight in enumerate(self.convolution))
         gate, candidate = self.gate_candidate(convolved).float().chunk(2, -1)  # (T, B, D) each
-        h = linear_scan(torch.sigmoid(-gate), torch.sigmoid(gate) * _positive(candidate), start)
+        h = self.scan(torch.sigmoid(-gate), torch.sigmoid(gate) * _positive(candidate), start)
         mixed = self.mix(h)  # in the precision of the products
         x = x + self.drop(mixed)
         widen, narrow = self.widen.weight.to(mixed.dtype), self.narrow.weight.to(mixed.dtype)
@@ -102,11 +106,10 @@ class MinGRUNetwork(Network):
     stateful = True
 
     def __init__(self, vocabulary_size: int, config: MinGRUConfig) -> None:
-        width, dropout = config.width or 0, config.dropout or 0.0
+        width = config.width or 0
         super().__init__(vocabulary_size, width, torch.float32)
-        self.drop, self.norm = Dropout(dropout), nn.RMSNorm(width)
-        cells = max(1, round(config.expansion * width))
-        blocks = [Block(width, cells, config.convolution, config.layers, dropout) for _ in range(config.layers)]
+        self.drop, self.norm = Dropout(config.dropout or 0.0), nn.RMSNorm(width)
+        blocks = [Block(config) for _ in range(config.layers)]
         self.blocks, self.sizes = nn.ModuleList(blocks), [block.size for block in blocks]
         nn.init.normal_(self.embedding.weight, std=width**-0.5)
 

@@ -43,6 +43,24 @@ class Dropout(nn.Module):
         return x * kept.to(x.dtype).mul_(256 / (256 - level))
 
 
+class _Tied(torch.autograd.Function):
+    """int64 (...), float (V, E) -> the rows read (..., E), and the matrix, for the softmax.
+
+    As the gradients of both arrive together, that of the rows is added in place to the other: automatic
+    differentiation would first spread it over an array of zeros as large as the matrix.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, ids: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.ids = ids
+        return nn.functional.embedding(ids, matrix), matrix.view_as(matrix)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor]:
+        of_rows, of_matrix = gradients  # zeros for what was not used
+        return None, of_matrix.index_add_(0, ctx.ids.flatten(), of_rows.flatten(0, -2))
+
+
 class Network(nn.Module, ABC):
     """Embedding, a body, and the softmax over it, tied unless ``output_size`` gives it a matrix of its own.
 
@@ -73,6 +91,7 @@ class Network(nn.Module, ABC):
             self.output = nn.Parameter(torch.empty(vocabulary_size, output_size))
             nn.init.uniform_(self.output, -(output_size**-0.5), output_size**-0.5)
         self.precision = precision
+        self._matrix: Tensor | None = None  # of the softmax, on its way from ``embed`` to ``cross_entropy``
 
     def adapt(self) -> None:
         """Take word vectors whose width falls with frequency, and an adaptive softmax, before training."""
@@ -97,12 +116,12 @@ class Network(nn.Module, ABC):
         return self.embedding.weight if self.output is None else self.output
 
     def embed(self, ids: Tensor) -> Tensor:
-        """int64 (...) -> float (..., E). On a CPU the gradient of a tied embedding is that of the rows which were read
-        alone, to be added to the softmax's: an array of zeros as large as the matrix would take longer to write."""
-        rows = self.output is None and ids.device.type == "cpu" and not self.adaptive
-        if rows and not torch.compiler.is_compiling():
-            return nn.functional.embedding(ids, self.embedding.weight, sparse=True)
-        return self.embedding(ids)
+        """int64 (...) -> float (..., E); once for each loss."""
+        alone = self.output is not None or self.adaptive or torch.compiler.is_compiling()
+        if alone or ids.device.type != "cpu" or not (self.training and torch.is_grad_enabled()):
+            return self.embedding(ids)
+        x, self._matrix = _Tied.apply(ids, self.embedding.weight)
+        return x
 
     @abstractmethod
     def forward(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
@@ -141,8 +160,9 @@ class Network(nn.Module, ABC):
         if self.adaptive:
             vectors, bias, clusters = self.adaptive
             return vectors.loss(hidden, bias, clusters, targets, self.precision)
+        matrix, self._matrix = self._matrix, None
         how = self.precision, len(targets), self.label_smoothing
-        return SoftmaxLoss.apply(hidden, self.softmax_weight, self.bias, targets, *how)
+        return SoftmaxLoss.apply(hidden, self.softmax_weight if matrix is None else matrix, self.bias, targets, *how)
 
     def loss_after(self, rows: Tensor, seen: int) -> Tensor:
         """int64 (B, L + 1) -> mean loss, nats, of all but the first ``seen`` events of each row; no gradient."""

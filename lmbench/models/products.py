@@ -25,24 +25,30 @@ def product_with(weight: Tensor, rows: int, times: int = 1, bias: Tensor | None 
     >>> product_with(torch.tensor([[1.0, 2.0]]), 1)(torch.tensor([[3.0, 4.0]]))
     tensor([[11.]])
     """
-    little = rows * times < WORTH or weight.device.type != "cpu"
-    if little or torch.compiler.is_compiling() or not _packs(weight.dtype):
+    if rows * times < WORTH or not _by_onednn(weight):
         return lambda x: F.linear(x, weight, bias)
     packed = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
     return lambda x: torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``x W' + b``, float (..., K), (N, K), (N,) -> (..., N): ``F.linear``, in float32 without a gradient by
-    ``product_with``. Smaller numbers are multiplied by oneDNN in any case.
+    """``x W' + b``, float (..., K), (N, K), (N,) -> (..., N): ``F.linear``, without a gradient in float32 by
+    ``product_with``. Smaller numbers are multiplied by oneDNN in any case, but torch would first write the bias into
+    every row of the result.
 
     >>> linear(torch.tensor([3.0, 4.0]), torch.tensor([[1.0, 2.0]]), torch.tensor([0.5]))
     tensor([11.5000])
     """
-    if torch.is_grad_enabled() or not x.dtype == weight.dtype == torch.float32:
+    if torch.is_grad_enabled() or x.dtype != weight.dtype or not x.numel():
         return F.linear(x, weight, bias)
     rows = x.reshape(-1, x.shape[-1])
-    return product_with(weight, len(rows), 1, bias)(rows).view(*x.shape[:-1], len(weight))
+    if weight.dtype == torch.float32:
+        result = product_with(weight, len(rows), 1, bias)(rows)
+    elif bias is not None and _by_onednn(weight):
+        result = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")
+    else:
+        return F.linear(x, weight, bias)
+    return result.view(*x.shape[:-1], len(weight))
 
 
 class Linear(nn.Linear):
@@ -51,6 +57,11 @@ class Linear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """float (..., K) -> (..., N)."""
         return linear(x, self.weight, self.bias)
+
+
+def _by_onednn(weight: Tensor) -> bool:
+    """Whether oneDNN's own operators can multiply by it."""
+    return weight.device.type == "cpu" and not torch.compiler.is_compiling() and _packs(weight.dtype)
 
 
 @cache

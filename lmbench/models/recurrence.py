@@ -54,8 +54,8 @@ class _Elman(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, start: Tensor, recurrent: Tensor) -> Tensor:
         h, before, product = torch.empty_like(x), start, product_with(recurrent, len(start), len(x))
-        for event in range(len(x)):
-            before = torch.add(x[event], product(before), out=h[event]).tanh_()
+        for x_t, h_t in _events(x, h):
+            before = torch.add(x_t, product(before), out=h_t).tanh_()
         ctx.save_for_backward(h, start, recurrent)
         return h
 
@@ -64,11 +64,8 @@ class _Elman(torch.autograd.Function):
         h, start, recurrent = ctx.saved_tensors
         inner = torch.addcmul(h.new_ones(()), h, h, value=-1)  # tanh' = 1 - h^2, (T, B, H)
         d, product = gradients[0][-1], product_with(recurrent.t(), len(start), len(h))
-        for event in reversed(range(len(h))):
-            inner[event].mul_(d)
-            d = product(inner[event])
-            if event:
-                d += gradients[0][event - 1]
+        for inner_t, at_h_t in reversed(_events(inner, _before(gradients[0], torch.zeros_like(start)))):
+            d = product(inner_t.mul_(d)).add_(at_h_t)
         return inner, d, _outer(inner, _before(h, start))
 
 
@@ -78,12 +75,12 @@ class _GRU(torch.autograd.Function):
         size = start.shape[1]
         s = x + bias  # becomes r, z, s_n of each event
         s[..., 2 * size :] = bias[2 * size :]
-        n, h = x[..., 2 * size :].contiguous(), x.new_empty(len(x), *start.shape)
+        n, h = x[..., 2 * size :].clone(memory_format=torch.contiguous_format), x.new_empty(len(x), *start.shape)
         before, product = start, product_with(recurrent, len(start), len(x))
-        for event in range(len(x)):
-            r, z, s_n = s[event].add_(product(before)).split(size, 1)
-            s[event, :, : 2 * size].sigmoid_()
-            before = torch.lerp(n[event].addcmul_(r, s_n).tanh_(), before, z, out=h[event])
+        for s_t, r_z, r, z, s_n, n_t, h_t in _events(s, s[..., : 2 * size], *s.split(size, 2), n, h):
+            s_t.add_(product(before))
+            r_z.sigmoid_()
+            before = torch.lerp(n_t.addcmul_(r, s_n).tanh_(), before, z, out=h_t)
         ctx.save_for_backward(s, n, h, start, recurrent)
         return h
 
@@ -97,15 +94,13 @@ class _GRU(torch.autograd.Function):
         # What the gradient at h_t becomes at s_t, for the three parts side by side: (T, B, 3, H).
         inner = torch.stack((to_n * s_n * r * (1 - r), (before - n) * z * (1 - z), to_n * r), 2)
         d, all_d, product = gradients[0][-1], torch.empty_like(h), product_with(recurrent.t(), len(start), len(h))
-        for event in reversed(range(len(h))):
-            all_d[event] = d
-            inner[event].mul_(d[:, None])
-            d = product(inner[event].flatten(1)).addcmul_(d, z[event])
-            if event:
-                d += gradients[0][event - 1]
-        inner = inner.flatten(2)
-        at_x = torch.cat((inner[..., : 2 * size], all_d.mul_(to_n)), -1)
-        return at_x, d, _outer(inner, before), inner.sum((0, 1))
+        at_h, joined = _before(gradients[0], torch.zeros_like(start)), inner.flatten(2)
+        for inner_t, joined_t, z_t, d_t, at_h_t in reversed(_events(inner, joined, z, all_d, at_h)):
+            d_t.copy_(d)
+            inner_t.mul_(d[:, None])
+            d = product(joined_t).addcmul_(d, z_t).add_(at_h_t)
+        at_x = torch.cat((joined[..., : 2 * size], all_d.mul_(to_n)), -1)
+        return at_x, d, _outer(joined, before), joined.sum((0, 1))
 
 
 class _LSTM(torch.autograd.Function):
@@ -115,11 +110,13 @@ class _LSTM(torch.autograd.Function):
         s = torch.empty_like(x)  # becomes i, f, g, o of each event
         h, c, squashed = x.new_empty(3, len(x), *start.shape)
         before, cell = start, cells
-        for event in range(len(x)):
-            i, f, g, o = torch.add(x[event], product(before), out=s[event]).split(size, 1)
-            s[event, :, : 2 * size].sigmoid_()
-            cell = torch.mul(f, cell, out=c[event]).addcmul_(i, g.tanh_())
-            before = torch.mul(o.sigmoid_(), torch.tanh(cell, out=squashed[event]), out=h[event])
+        for x_t, s_t, i_f, i, f, g, o, c_t, squashed_t, h_t in _events(
+            x, s, s[..., : 2 * size], *s.split(size, 2), c, squashed, h
+        ):
+            torch.add(x_t, product(before), out=s_t)
+            i_f.sigmoid_()
+            cell = torch.mul(f, cell, out=c_t).addcmul_(i, g.tanh_())
+            before = torch.mul(o.sigmoid_(), torch.tanh(cell, out=squashed_t), out=h_t)
         ctx.save_for_backward(s, h, c, squashed, start, cells, recurrent)
         return h, cell.clone()
 
@@ -135,15 +132,14 @@ class _LSTM(torch.autograd.Function):
         torch.addcmul(one, g, g, value=-1, out=to_g).mul_(i)
         to_c = torch.addcmul(one, squashed, squashed, value=-1).mul_(o)
         d, d_c, product = gradients[0][-1], gradients[1].clone(), product_with(recurrent.t(), len(start), len(h))
-        for event in reversed(range(len(h))):
-            d_c.addcmul_(d, to_c[event])
-            to_s = inner[event].view(-1, 4, size)
-            to_s[:, :3].mul_(d_c[:, None])
-            to_s[:, 3].mul_(d)
-            d_c.mul_(f[event])
-            d = product(inner[event])
-            if event:
-                d += gradients[0][event - 1]
+        to_i_f_g = inner[..., : 3 * size].unflatten(2, (3, size))
+        at_h = _before(gradients[0], torch.zeros_like(start))
+        for to_c_t, to_i_f_g_t, to_o_t, f_t, inner_t, at_h_t in reversed(_events(to_c, to_i_f_g, to_o, f, inner, at_h)):
+            d_c.addcmul_(d, to_c_t)
+            to_i_f_g_t.mul_(d_c[:, None])
+            to_o_t.mul_(d)
+            d_c.mul_(f_t)
+            d = product(inner_t).add_(at_h_t)
         return inner, d, d_c, _outer(inner, _before(h, start))
 
 
@@ -173,6 +169,11 @@ class _LSTMOnCard(torch.autograd.Function):
             if event:
                 d[event - 1].addmm_(inner[event], recurrent)
         return inner, inner[0] @ recurrent, d_c, _outer(inner, _before(h, start))
+
+
+def _events(*arrays: Tensor) -> list[tuple[Tensor, ...]]:
+    """Of each event, its part of all arrays (T, ...)."""
+    return list(zip(*map(Tensor.unbind, arrays), strict=True))
 
 
 def _before(h: Tensor, start: Tensor) -> Tensor:

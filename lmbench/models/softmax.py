@@ -1,11 +1,12 @@
 """Hidden states and word vectors -> log probabilities, loss and its gradient: the softmax, in full or adaptive.
 
-Logits are held for a block of events at a time, in training and in scoring, so that memory grows neither with the
-length of the text nor, beyond that block, with the vocabulary.
+Logits are held for a block of events at a time, in training and in scoring, so that memory does not grow with the
+length of the text, and with the vocabulary only by that block and by copies of the matrix.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import Any
 
@@ -14,12 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lmbench.errors import UsageError
-from lmbench.models.products import product_with
+from lmbench.models.products import linear, product_with
 
-LOGITS = 1 << 23
-"""Logits that are held at once, on a CPU ..."""
+LOGIT_BYTES = (32 << 20) - 4096
+"""Logits that are held at once, on a CPU: the largest array that ``reuse_memory`` keeps ..."""
 LOGITS_GPU = 1 << 26
-"""... and on a GPU ..."""
+"""... and on a GPU, in numbers ..."""
 EVENTS = 256
 """... but of no fewer events: each block adds to the gradient of the whole matrix, which must be worth it."""
 
@@ -27,8 +28,11 @@ SCORED = 512, 2048
 """Events and types whose logits a CPU computes at once where text is scored: 4 MiB."""
 
 
-def _events_at_once(device: torch.device, types: int) -> int:
-    return max(EVENTS, (LOGITS if device.type == "cpu" else LOGITS_GPU) // types)
+def _events_at_once(events: int, types: int, device: torch.device, precision: torch.dtype) -> int:
+    """How many of the events make a block, so that all blocks are about as large."""
+    most = LOGIT_BYTES // precision.itemsize if device.type == "cpu" else LOGITS_GPU
+    blocks = -(-events // max(EVENTS, most // types))
+    return -(-events // max(1, blocks))
 
 
 class SoftmaxLoss(torch.autograd.Function):
@@ -58,18 +62,20 @@ class SoftmaxLoss(torch.autograd.Function):
         shares, loss = (hidden / events).to(precision), torch.zeros((), device=h.device)
         grad_hidden, grad_bias = torch.empty_like(h), torch.zeros_like(bias)
         grad_weight = torch.zeros_like(weight) if not len(targets) else None
-        size = _events_at_once(hidden.device, len(weight))
-        for first in range(0, len(targets), size):
+        size = _events_at_once(len(targets), len(weight), hidden.device, precision)
+        for first in range(0, len(targets), max(1, size)):
             rows = slice(first, first + size)
-            wanted = targets[rows, None]
-            logits = F.linear(h[rows], w, b)
+            wanted = torch.arange(len(targets[rows]), device=targets.device), targets[rows]
+            logits = linear(h[rows], w, b)
             p = torch.softmax(logits, dim=1)
-            loss -= (1 - smoothing) * p.gather(1, wanted).float().clamp_min(1e-30).log().sum()
+            of_wanted = p[wanted]
+            loss -= (1 - smoothing) * of_wanted.float().clamp_min(1e-30).log().sum()
             if smoothing:  # mean ln p = mean logit - ln of the sum of exponentials
                 loss -= smoothing * (logits.float().mean(1) - logits.float().logsumexp(1)).sum()
                 p -= smoothing / len(bias)
+                of_wanted -= smoothing / len(bias)
             del logits
-            p.scatter_add_(1, wanted, torch.full_like(wanted, smoothing - 1, dtype=p.dtype))  # p - q
+            p[wanted] = of_wanted + (smoothing - 1)  # p - q
             torch.mm(p, w, out=grad_hidden[rows])
             part = p.t() @ shares[rows]
             grad_weight = part.to(weight.dtype) if grad_weight is None else grad_weight.add_(part)
@@ -94,14 +100,18 @@ def log_probs_of(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) 
     the caches between its product and its exponentials: half as fast again with 10,000 types, which would not.
 
     Two blocks are held at once, and all share the array of the second: were each to allocate its own between results
-    that stay, the C library could reuse fewer of them, and memory would grow with N after all.
+    that stay, the C library could reuse fewer of them, and memory would grow with N after all. Where there are several
+    blocks of events a copy of the matrix is held too, in the order in which it is read.
     """
-    types = len(bias)
-    events, width = SCORED if hidden.device.type == "cpu" else (_events_at_once(hidden.device, types), types)
-    events, width = min(events, len(targets)), min(width, types)
-    result, starts = hidden.new_empty(len(targets), dtype=torch.float32), range(0, len(targets), max(1, events))
+    count, types = len(targets), len(bias)
+    on_cpu = hidden.device.type == "cpu"
+    events, width = SCORED if on_cpu else (_events_at_once(count, types, hidden.device, torch.float32), types)
+    events, width = min(events, count), min(width, types)
+    result, starts = hidden.new_empty(count, dtype=torch.float32), range(0, count, max(1, events))
     parts = zip(weight.split(width), bias.split(width), strict=True)
-    products = [product_with(some, events, len(starts), their_bias) for some, their_bias in parts]
+    products: Iterable[Callable[[Tensor], Tensor]] = (product_with(w, events, len(starts), b) for w, b in parts)
+    if len(starts) > 1:
+        products = list(products)
     array = result.new_empty(events * width)
     for first in starts:
         block, wanted = hidden[first : first + events].float(), targets[first : first + events]
@@ -202,9 +212,9 @@ class AdaptiveEmbedding(nn.Embedding):
     def log_softmax(self, hidden: Tensor, bias: Tensor, clusters: Tensor) -> Tensor:
         """float32 (N, E), (V,), (2,) -> (N, V), nats."""
         (weight, head_bias), *parts = self.parts(bias, clusters)
-        head = torch.log_softmax(torch.addmm(head_bias, hidden.float(), weight.t()), dim=1)
+        head = torch.log_softmax(linear(hidden.float(), weight, head_bias), dim=1)
         result = [head[:, : self.cutoffs[0]]]
         for number, ((tail, tail_bias), projection) in enumerate(zip(parts, self.projections, strict=True)):
-            logits = torch.addmm(tail_bias, hidden.float() @ projection.t(), tail.t())
+            logits = linear(linear(hidden.float(), projection), tail, tail_bias)
             result.append(torch.log_softmax(logits, dim=1) + head[:, self.cutoffs[0] + number, None])
         return torch.cat(result, 1)

@@ -24,7 +24,7 @@ from lmbench.training.checkpoints import Checkpoints
 from lmbench.training.devices import reuse_memory
 from lmbench.training.distributed import processes
 from lmbench.training.interruption import deferred_interrupt
-from lmbench.training.optimizers import learning_rate_factor
+from lmbench.training.optimizers import learning_rate_factor, update
 from lmbench.training.parallel import Parallel, check_shards
 from lmbench.training.plan import Clock, Plan
 from lmbench.training.replay import Replay, gradients
@@ -112,7 +112,7 @@ class _Training:
         self.state = State(self.parallel, plan, self.clock, settings)
         self.guessing = math.log(train_tokens.vocabulary_size)
         self.limit = 4 * self.guessing + 20  # far worse than guessing: lost for good
-        self.norm = torch.zeros(())  # of the last gradient
+        self.rate_now, self.norm = self.rate, torch.zeros(())  # of the last step: its rate, its gradient's norm
         replays = self.device.type == "cuda" and self.processes.alone and bool(network.replayable)
         self.replay = Replay(self.parallel.loss, self.device) if replays else None
 
@@ -167,12 +167,8 @@ class _Training:
         """Forward, backward, update."""
         self.state.optimizer.zero_grad(set_to_none=self.replay is None)
         loss = self._gradients(rows)
-        # The largest norm is infinite where there is none: what is asked for is whether the gradient is a number.
-        self.norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip or math.inf)
-        rate = self._rate(rows.shape[1] - 1)
-        for group in self.state.optimizer.param_groups:
-            group["lr"] = rate
-        self.state.optimizer.step()
+        self.rate_now = self._rate(rows.shape[1] - 1)
+        self.norm = update(self.state.optimizer, self.rate_now, self.plan.clip)
         if self.state.average is not None:
             self.state.average.add()
         self.clock.step += 1
@@ -276,7 +272,7 @@ class _Training:
             fraction,
             step=self.clock.step,
             loss=loss,
-            learning_rate=self.state.optimizer.param_groups[0]["lr"],
+            learning_rate=self.rate_now,
             gradient_norm=self._norm(),
             tokens_per_second=self.state.tokens / seconds if seconds else 0.0,
             seconds_left=seconds * (1 - fraction) / fraction if fraction else math.nan,

@@ -173,7 +173,7 @@ class State:
         other += [f"{key} ({then.get(key)}, now {now.get(key)})" for key in keys]
         if other:
             raise UsageError(
-                f"{checkpoints.directory} holds the state of a training with another {' and another '.join(other)}. "
+                f"{checkpoints.directory} holds the state of a training that differs in its {', its '.join(other)}. "
                 f"Ask for the same to go on (only {', '.join(CHANGEABLE)} may change), or delete the folder to start "
                 "anew."
             )

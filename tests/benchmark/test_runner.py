@@ -26,6 +26,7 @@ from lmbench.models import registry
 from lmbench.report.tables import write_tables
 from lmbench.scoring import metrics
 from lmbench.training.checkpoints import atomic
+from lmbench.training.validation import Validation
 
 pytestmark = pytest.mark.usefixtures("toy")
 TIMES = {"train_seconds", "peak_memory_mib", "memory_added_mib", "train_tokens_per_second", "score_tokens_per_second"}
@@ -333,6 +334,25 @@ def test_another_seed_is_of_the_same_size_whatever_the_machine_is_measured_at(tm
         seeds = [registry.create(result.specification).config.seed for result in done.results]
     assert widths[0] == widths[1] > widths[2]  # a network of other settings is measured for itself
     assert seeds == [1, 2, 1]
+
+
+def test_a_training_that_has_begun_keeps_its_size(tmp_path, corpus, monkeypatch):
+    """Though another seed was trained meanwhile, on a machine that is measured to be slower."""
+    one = "rnn:batch_size=2:sequence_length=5:patience=1000"
+
+    def measured_at(rate: float, models: str, **resume: bool) -> list[int]:
+        monkeypatch.setattr("lmbench.models.sizing.training_rate", lambda device: rate)
+        recipe = Recipe(models=models, corpus=corpus.name, budget="0.5s", device="cpu")
+        done = run_recipe(recipe, tmp_path, corpus=corpus, **resume)
+        return [registry.create(result.specification).config.hidden for result in done.results]
+
+    with monkeypatch.context() as patch:
+        validate = Validation.loss
+        patch.setattr(Validation, "loss", lambda self: signal.raise_signal(signal.SIGINT) or validate(self))
+        with pytest.raises(KeyboardInterrupt):
+            measured_at(1e11, f"two={one}:seed=2")
+    first, second = measured_at(1e9, f"{one},two={one}:seed=2", resume=True)
+    assert first < second
 
 
 def test_a_folder_is_never_overwritten(tmp_path: Path, corpus: Corpus) -> None:

@@ -29,7 +29,7 @@ from lmbench.models import registry
 from lmbench.models.neural import NeuralModel
 from lmbench.training.compilation import compiled
 from lmbench.training.devices import resolve_precision, reuse_memory
-from lmbench.training.optimizers import build_optimizer
+from lmbench.training.optimizers import build_optimizer, update
 from lmbench.training.replay import Replay
 
 VOCABULARY = 10_000
@@ -92,8 +92,7 @@ def step_seconds(
             loss(rows).backward()
         else:
             replay(rows, None, 1.0)
-        nn.utils.clip_grad_norm_(network.parameters(), 0.25)
-        optimizer.step()
+        update(optimizer, 0.1, 0.25)
 
     with replay.turn() if replay is not None else nullcontext():
         return min(_timed(step) for _ in range(n))

@@ -30,7 +30,7 @@ from lmbench.models.neural import NeuralModel
 from lmbench.models.registry import create
 from lmbench.training.budget import Budget
 from lmbench.training.checkpoints import Checkpoints
-from lmbench.training.optimizers import build_optimizer
+from lmbench.training.optimizers import build_optimizer, update
 
 SIZES = {"lstm": "lstm:hidden=256", "gpt": "gpt:width=128"}
 COLUMNS = ("parameters", "training MiB", "scoring MiB", "trained/s", "scored/s", "loss")
@@ -76,8 +76,7 @@ def training_rate(model: NeuralModel, ids: np.ndarray) -> float:
         began = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
         network.loss(rows)[0].backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), plan.clip)
-        optimizer.step()
+        update(optimizer, 1e-3, plan.clip)
         fastest = min(fastest, time.perf_counter() - began)
     return plan.batch_size * plan.sequence_length / fastest
 

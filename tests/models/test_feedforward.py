@@ -46,6 +46,12 @@ def test_it_is_the_equation_of_the_paper(direct):
     np.testing.assert_allclose(ours, expected, atol=1e-5)
 
 
+def test_words_that_are_read_often_are_dropped_more():
+    usual = create("ffnn").usual
+    assert [usual(False, 64, passes)["dropout"] for passes in (1, 2, 3.9, 4, 40)] == [0, 0.1, 0.1, 0.3, 0.3]
+    assert [usual(True, 64, passes)["dropout"] for passes in (1, 3.9, 4, 40)] == [0, 0, 0.1, 0.4]  # characters
+
+
 @pytest.mark.parametrize("direct", [False, True])
 def test_tied_the_embedding_is_the_softmax_matrix(direct):
     net = network(direct=direct)

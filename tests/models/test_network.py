@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
@@ -24,7 +26,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean(p):
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_the_gradient_of_an_embedding_is_dense_and_that_of_torchs_own(tied, monkeypatch):
+def test_the_gradient_of_an_embedding_is_that_of_torchs_own(tied, monkeypatch):
     torch.manual_seed(1)
     network = RecurrentNetwork(11, RecurrentConfig(hidden=6, dropout=0.0, tied=tied), "lstm").train()
     rows = torch.randint(3, 6, (4, 9))  # each type several times, others never
@@ -37,6 +39,18 @@ def test_the_gradient_of_an_embedding_is_dense_and_that_of_torchs_own(tied, monk
 
     ours = gradient().clone()
     monkeypatch.setattr(network, "embed", network.embedding)
-    assert not ours.is_sparse
     torch.testing.assert_close(ours, gradient())
     assert tied == bool(ours[0].any())  # of types that were not read there is the softmax's alone
+
+
+def test_rows_may_be_read_without_a_loss_and_a_loss_does_not_need_the_rows():
+    torch.manual_seed(1)
+    network = RecurrentNetwork(11, RecurrentConfig(hidden=6, dropout=0.0), "gru").train()
+    weight, rows = network.embedding.weight, torch.randint(3, 6, (4, 9))
+    network.embed(rows).sum().backward()
+    assert weight.grad is not None
+    assert weight.grad.sum(1).tolist() == [6 * float((rows == n).sum()) for n in range(11)]
+    network.zero_grad()
+    network.cross_entropy(torch.randn(5, 6), torch.arange(5)).backward()
+    network.loss(rows)[0].backward()  # what was read before has no part in it
+    copy.deepcopy(network)

@@ -6,9 +6,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from lmbench.models import products
-from lmbench.models.products import product_with
+from lmbench.models.products import Linear, linear, product_with
 
 
 @given(
@@ -26,10 +27,61 @@ def test_it_is_the_product(rows: int, inputs: int, outputs: int, turned: bool, b
         torch.testing.assert_close(product(x), exact.float(), rtol=1e-5, atol=1e-4)
 
 
+@given(
+    rows=st.lists(st.integers(1, 40), max_size=2), inputs=st.integers(1, 70), outputs=st.integers(1, 70),
+    biased=st.booleans(), kind=st.sampled_from((torch.float32, torch.bfloat16)), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_linear_is_that_of_torch(
+    rows: list[int], inputs: int, outputs: int, biased: bool, kind: torch.dtype, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    weight, x, bias = (
+        torch.randn(*size, generator=generator) for size in ((outputs, inputs), (*rows, inputs), (outputs,))
+    )
+    given_bias = bias.to(kind) if biased else None
+    exact = x.to(kind).double() @ weight.to(kind).double().t() + (0 if given_bias is None else given_bias.double())
+    for _ in range(2):  # also of a weight that was changed in place
+        with torch.no_grad():
+            found = linear(x.to(kind), weight.to(kind), given_bias)
+        tolerance = {"rtol": 1e-5, "atol": 1e-4} if kind == torch.float32 else {"rtol": 1e-2, "atol": 0.1}
+        torch.testing.assert_close(found, exact.to(kind), **tolerance)
+        weight.mul_(-1)
+        exact = 2 * (0 if given_bias is None else given_bias.double()) - exact
+
+
+def test_a_gradient_passes_through_linear() -> None:
+    layer = Linear(3, 2)
+    layer(torch.ones(5, 3)).sum().backward()
+    assert torch.equal(layer.weight.grad, torch.full((2, 3), 5.0))
+
+
+@pytest.mark.skipif(not products._packs(torch.float32), reason="torch has no oneDNN here")
+def test_a_matrix_is_put_in_order_where_it_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    ordered = []
+    reorder = torch.ops.mkldnn._reorder_linear_weight
+
+    class Watched:
+        _linear_pointwise = torch.ops.mkldnn._linear_pointwise
+
+        @staticmethod
+        def _reorder_linear_weight(weight: Tensor, rows: int) -> Tensor:
+            ordered.append(rows)
+            return reorder(weight, rows)
+
+    monkeypatch.setattr(torch.ops, "mkldnn", Watched)
+    weight = torch.randn(4, 3)
+    product_with(weight, products.WORTH - 1)
+    assert not ordered
+    product_with(weight, products.WORTH)
+    product_with(weight, 1, products.WORTH)
+    assert ordered == [products.WORTH, 1]
+
+
 @pytest.mark.parametrize("kind", [torch.float64, torch.float16])
 def test_numbers_that_the_operators_do_not_know_are_multiplied_by_torch(kind: torch.dtype) -> None:
     weight, x = torch.eye(3, dtype=kind), torch.ones(200, 3, dtype=kind)
     assert torch.equal(product_with(weight, 200)(x), x)
+    assert torch.equal(linear(x, weight, weight[0]), x + weight[0])
 
 
 def test_without_the_operators_torch_multiplies(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from lmbench.corpus.batches import Batch
 from lmbench.corpus.text import Corpus, Split
 from lmbench.errors import UsageError
 from lmbench.models import registry, softmax
+from lmbench.models.products import product_with
 from lmbench.models.registry import create
 from lmbench.models.softmax import AdaptiveEmbedding, SoftmaxLoss, log_probs_of
 from lmbench.training.budget import Budget
@@ -22,7 +23,7 @@ from lmbench.training.budget import Budget
 
 @pytest.mark.parametrize("logits", [7, 100, 1 << 20])
 def test_the_loss_by_blocks_equals_cross_entropy(monkeypatch, logits):
-    monkeypatch.setattr(softmax, "LOGITS", logits)
+    monkeypatch.setattr(softmax, "LOGIT_BYTES", 4 * logits)
     monkeypatch.setattr(softmax, "EVENTS", 1)
     torch.manual_seed(1)
     inputs = [torch.randn(13, 5), torch.randn(7, 5), torch.randn(7)]
@@ -40,9 +41,19 @@ def test_the_loss_by_blocks_equals_cross_entropy(monkeypatch, logits):
         torch.testing.assert_close(ours, plain, rtol=1e-5, atol=1e-6)
 
 
+def test_blocks_are_as_large_as_memory_allows_and_about_equal():
+    cpu = torch.device("cpu")
+    assert 1024 * 10_000 * 2 < softmax.LOGIT_BYTES < 2048 * 10_000 * 2
+    assert softmax._events_at_once(1024, 10_000, cpu, torch.bfloat16) == 1024
+    assert softmax._events_at_once(2048, 10_000, cpu, torch.bfloat16) == 1024
+    assert softmax._events_at_once(1024, 10_000, cpu, torch.float32) == 512
+    assert softmax._events_at_once(1025, 1_000_000, cpu, torch.float32) == 205  # 5 blocks, of at most EVENTS
+    assert softmax._events_at_once(0, 10, cpu, torch.float32) == 0
+
+
 @pytest.mark.parametrize("logits", [14, 1 << 20])
 def test_label_smoothing_equals_that_of_cross_entropy(monkeypatch, logits):
-    monkeypatch.setattr(softmax, "LOGITS", logits)
+    monkeypatch.setattr(softmax, "LOGIT_BYTES", 4 * logits)
     monkeypatch.setattr(softmax, "EVENTS", 1)
     torch.manual_seed(1)
     inputs = [torch.randn(13, 5), torch.randn(7, 5), torch.randn(7)]
@@ -115,6 +126,24 @@ def test_scoring_holds_two_blocks_however_many_events_there_are(monkeypatch, eve
     assert allocated.most == 2 * min(8, events) * 50 * 4  # one block of logits, one of their logarithms, 4 bytes each
 
 
+def test_one_block_of_events_is_scored_without_a_copy_of_the_matrix(monkeypatch):
+    monkeypatch.setattr(softmax, "SCORED", (8, 50))
+    torch.manual_seed(1)
+    held: list[weakref.ref] = []
+
+    def watched(*given):
+        # Of those before, at most the one that was multiplied by last.
+        assert sum(product() is not None for product in held) <= (1 if events == 8 else len(held))
+        held.append(weakref.ref(product := product_with(*given)))
+        return product
+
+    monkeypatch.setattr(softmax, "product_with", watched)
+    for events in (8, 9):
+        held.clear()
+        log_probs_of(torch.randn(events, 3), torch.randn(200, 3), torch.randn(200), torch.randint(0, 200, (events,)))
+        assert len(held) == 4
+
+
 @pytest.fixture
 def vectors() -> AdaptiveEmbedding:
     torch.manual_seed(1)
@@ -148,7 +177,7 @@ def test_frequent_types_have_wide_vectors_and_rare_ones_narrow_ones(vectors):
 @pytest.mark.parametrize("logits", [40, 1 << 20])
 @pytest.mark.parametrize("highest", [3, 15, 60])  # targets in the head alone, without the last cluster, in all
 def test_the_adaptive_loss_and_its_gradient_are_those_of_the_formula(monkeypatch, vectors, logits, highest):
-    monkeypatch.setattr(softmax, "LOGITS", logits)
+    monkeypatch.setattr(softmax, "LOGIT_BYTES", 4 * logits)
     monkeypatch.setattr(softmax, "EVENTS", 1)
     targets = torch.randint(0, highest, (23,))
     inputs = torch.randn(23, 8), torch.randn(60), torch.randn(2)

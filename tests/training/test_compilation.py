@@ -40,9 +40,10 @@ def test_what_is_compiled_is_the_forward_pass_of_training(monkeypatch: pytest.Mo
 
 @pytest.mark.filterwarnings("ignore")  # of torch about itself
 @pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="there is no C++ compiler")
-def test_what_torch_builds_learns_the_same() -> None:
+@pytest.mark.parametrize("family", [GPT, "mingru:width=8:layers=1:batch_size=2:sequence_length=5:device=cpu"])
+def test_what_torch_builds_learns_the_same(family: str) -> None:
     """Also the second time, when torch finds on the disk what it has built before."""
-    spec = GPT + ":precision=float32:dropout=0"
+    spec = family + ":precision=float32:dropout=0"
     losses = []
     for compile in ("no", "yes", "yes"):
         torch._dynamo.reset()

@@ -104,18 +104,18 @@ def test_a_training_keeps_its_size_on_a_machine_that_is_measured_to_be_faster(to
 def test_other_settings_than_the_kept_ones_are_refused(tokens, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         create(LSTM).fit(*tokens, Budget(steps=90), Interrupt(20), Checkpoints(tmp_path))
-    with pytest.raises(UsageError, match=r"another weight_decay \(0.0, now 0.5\)"):
+    with pytest.raises(UsageError, match=r"differs in its weight_decay \(0.0, now 0.5\)"):
         create(LSTM + ":weight_decay=0.5").fit(*tokens, Budget(steps=90), None, Checkpoints(tmp_path))
 
 
 def test_other_text_or_another_network_than_the_kept_one_is_refused(tokens, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         create(LSTM).fit(*tokens, Budget(steps=90), Interrupt(20), Checkpoints(tmp_path))
-    with pytest.raises(UsageError, match="another text"):
+    with pytest.raises(UsageError, match="differs in its text"):
         create(LSTM).fit(tokens[1], tokens[1], Budget(steps=90), None, Checkpoints(tmp_path))
-    with pytest.raises(UsageError, match="another shapes"):
+    with pytest.raises(UsageError, match="differs in its shapes"):
         create(LSTM.replace("hidden=8", "hidden=12")).fit(*tokens, Budget(steps=90), None, Checkpoints(tmp_path))
-    with pytest.raises(UsageError, match="another budget"):
+    with pytest.raises(UsageError, match="differs in its budget"):
         create(LSTM).fit(*tokens, Budget(steps=80), None, Checkpoints(tmp_path))
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lmbench.training.averaging import Average
-from lmbench.training.optimizers import build_optimizer, learning_rate_factor, orthogonal
+from lmbench.training.optimizers import build_optimizer, learning_rate_factor, orthogonal, update
 
 
 class Small(nn.Module):
@@ -46,6 +46,36 @@ def test_schedules(schedule, fraction, factor):
 
 def test_a_rate_may_fall_by_less_than_half():
     assert learning_rate_factor("stepwise", 0.0, 0.9, 3, 1.2) == pytest.approx(1 / 1.728)  # 1.2 ** 3
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+@pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])
+@pytest.mark.parametrize("clip", [0.0, 1e-3, 1e3])  # none, one that shortens, one that does not
+def test_an_update_is_that_of_the_optimiser_after_the_gradient_was_clipped(name, decay, clip):
+    torch.manual_seed(1)
+    ours, plain = Small(), Small()
+    plain.load_state_dict(ours.state_dict())
+    optimizers = [build_optimizer(name, network, 0.1, decay) for network in (ours, plain)]
+    for rate in (0.5, 0.25):
+        for network, optimizer in zip((ours, plain), optimizers, strict=True):
+            optimizer.zero_grad()
+            network.gain(network.hidden(network.embedding(torch.tensor([1, 3])))).square().sum().backward()
+        found = update(optimizers[0], rate, clip)
+        expected = torch.nn.utils.clip_grad_norm_(plain.parameters(), clip or math.inf)
+        for group in optimizers[1].param_groups:
+            group["lr"] = rate
+        optimizers[1].step()
+        assert float(found) == pytest.approx(float(expected), rel=1e-6)
+        torch.testing.assert_close(list(ours.parameters()), list(plain.parameters()), rtol=1e-6, atol=1e-8)
+
+
+def test_a_gradient_that_is_no_number_makes_the_weights_none():
+    network = Small()
+    for value in (math.inf, math.nan):
+        for parameter in network.parameters():
+            parameter.grad = torch.full_like(parameter, value)
+        assert not math.isfinite(float(update(build_optimizer("sgd", network, 0.1, 0.0), 0.1, 0.25)))
+        assert not network.hidden.weight.isfinite().any()
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (8, 24), (8, 32)])
