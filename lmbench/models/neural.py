@@ -52,7 +52,7 @@ class NetworkConfig(Plan):
     scoring is in float32."""
     checkpointing: bool = False
     """Whether only what goes into each block is kept in the forward pass, and the rest computed again in the backward
-    pass: less memory, more time, the same gradients. For families made of blocks: gpt, bert, cnn, mingru."""
+    pass: less memory, more time, the same gradients. For families made of blocks: gpt, bert, cnn, mingru, mamba."""
     compile: bool = False
     """Whether training runs through torch.compile, which takes a minute or so before the first step."""
 
@@ -198,8 +198,8 @@ class NeuralModel(Trainable):
         network = self._fitted()
         if plan.checkpointing and not hasattr(network, "blocks"):
             raise UsageError(
-                f"checkpointing=yes serves families made of blocks (gpt, bert, cnn, mingru), and {self.kind} is none. "
-                "Leave it out; accumulation saves memory in every family."
+                f"checkpointing=yes serves families made of blocks (gpt, bert, cnn, mingru, mamba), and {self.kind} is "
+                "none. Leave it out; accumulation saves memory in every family."
             )
         if plan.reset and not network.stateful:
             raise UsageError(

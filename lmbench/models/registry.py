@@ -36,6 +36,7 @@ MODELS: dict[str, str] = {
     "gru": "lmbench.models.recurrent:GRU",
     "lstm": "lmbench.models.recurrent:LSTM",
     "mingru": "lmbench.models.mingru:MinGRU",
+    "mamba": "lmbench.models.mamba:Mamba",
     "gpt": "lmbench.models.gpt:GPT",
     "bert": "lmbench.models.bert:BERT",
     "pretrained": "lmbench.models.pretrained:Pretrained",

@@ -130,5 +130,5 @@ def enough_memory(batch_size: int, sequence_length: int, accumulation: int) -> I
         raise TrainingError(
             f"Memory ran out with batch_size={batch_size} and sequence_length={sequence_length}, read in "
             f"accumulation={accumulation} parts. Double accumulation, which makes the same update of smaller parts; or "
-            "set checkpointing=yes (gpt, bert, cnn, mingru); or lower batch_size, sequence_length or the size."
+            "set checkpointing=yes (gpt, bert, cnn, mingru, mamba); or lower batch_size, sequence_length or the size."
         ) from None

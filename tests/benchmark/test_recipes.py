@@ -36,7 +36,7 @@ def test_they_are_all_here() -> None:
 def test_the_best_of_each_family_is_a_recipe_of_every_family(name: str) -> None:
     jobs = _jobs(Recipe.read(name))
     kinds = {parse(job.spec)[0] for job in jobs if "+" not in job.spec}
-    assert kinds == {"ngram", "ffnn", "rnn", "gru", "lstm", "cnn", "gpt", "bert", "mingru"}
+    assert kinds == {"ngram", "ffnn", "rnn", "gru", "lstm", "cnn", "gpt", "bert", "mingru", "mamba"}
 
 
 @pytest.mark.parametrize("name", PAPERS)

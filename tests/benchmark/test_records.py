@@ -54,6 +54,7 @@ FAMILIES = {
     "gru": "gru:hidden=8:batch_size=2:sequence_length=4",
     "lstm": "lstm:hidden=8:batch_size=2:sequence_length=4",
     "mingru": "mingru:width=8:layers=1:batch_size=2:sequence_length=4",
+    "mamba": "mamba:width=8:layers=1:head_size=4:state_size=4:batch_size=2:sequence_length=4",
     "gpt": "gpt:width=8:heads=2:layers=1:sequence_length=8:batch_size=2",
     "bert": "bert:width=8:heads=2:layers=1:sequence_length=8:batch_size=2",
 }

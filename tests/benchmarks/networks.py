@@ -40,6 +40,7 @@ FAMILIES = {
     "lstm": "lstm:hidden=256",
     "mingru": "mingru:width=128",
     "cnn": "cnn:width=128",
+    "mamba": "mamba:width=128",
     "gpt": "gpt:width=128",
     "bert": "bert:width=128",
 }

@@ -16,7 +16,9 @@ COMMON = ":batch_size=2:sequence_length=6:layers=2:dropout=0.3:learning_rate=0.0
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("spec", ["gpt:width=8:heads=2", "bert:width=8:heads=2", "cnn:width=8", "mingru:width=8"])
+@pytest.mark.parametrize(
+    "spec", ["gpt:width=8:heads=2", "bert:width=8:heads=2", "cnn:width=8", "mingru:width=8", "mamba:width=8"]
+)
 def test_the_gradients_are_the_same(spec: str, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     passes = []
     original = torch.nn.RMSNorm.forward

@@ -98,7 +98,7 @@ def test_a_fit_that_was_cut_off_goes_on_after_the_base(data: TokenizedCorpus, tm
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("dynamic(ngram)", "dynamic cannot wrap ngram.*Those that do: ffnn, cnn, rnn, gru, lstm, mingru, gpt"),
+        ("dynamic(ngram)", "dynamic cannot wrap ngram.*Those that do: ffnn, cnn, rnn, gru, lstm, mingru, mamba, gpt"),
         ("dynamic(bert)", "cannot wrap bert"),
         ("dynamic(neural-cache(lstm))", "cannot wrap neural-cache"),
         ("neural-cache(lstm+gru)", "cannot wrap mixture.*dynamic"),

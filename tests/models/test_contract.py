@@ -33,6 +33,7 @@ SPECS = {
     "gru": "gru:hidden=16:embedding_size=8:tied=no:batch_size=4:sequence_length=8:device=cpu",
     "lstm": "lstm:hidden=16:batch_size=4:sequence_length=8:device=cpu",
     "mingru": "mingru:width=16:layers=2:batch_size=4:sequence_length=8:device=cpu",
+    "mamba": "mamba:width=16:layers=2:head_size=8:state_size=4:batch_size=4:sequence_length=8:device=cpu",
     "gpt": "gpt:width=16:heads=2:layers=2:sequence_length=16:batch_size=4:device=cpu",
     "bert": "bert:width=16:heads=2:layers=2:sequence_length=16:batch_size=4:device=cpu",
 }

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from lmbench.corpus.batches import Batch
 from lmbench.corpus.tokenizers import train_tokenizer
 from lmbench.errors import UsageError
-from lmbench.models.mingru import MinGRUConfig, MinGRUNetwork
+from lmbench.models.blocks import BlockConfig, BlockNetwork
+from lmbench.models.mingru import MinGRUBlock
 from lmbench.models.registry import create
 from lmbench.models.scan import _scan_chunks, linear_scan
 from lmbench.training.budget import Budget, Silent
@@ -62,8 +63,8 @@ def test_the_scan_is_safe_where_memory_is_lost_at_once_or_kept_for_ever():
 @pytest.mark.parametrize("convolution", [1, 4])
 def test_state_carried_over_equals_reading_on(convolution):
     torch.manual_seed(1)
-    config = MinGRUConfig(width=6, layers=2, convolution=convolution)
-    network = MinGRUNetwork(7, config).eval()
+    config = BlockConfig(width=6, layers=2, convolution=convolution)
+    network = BlockNetwork(7, config, MinGRUBlock).eval()
     ids = torch.randint(0, 7, (2, 9))
     whole, end = network(ids)
     state, parts = None, []

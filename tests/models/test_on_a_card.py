@@ -28,6 +28,7 @@ MODELS = [
     "lstm:hidden=32:layers=2:batch_size=4:sequence_length=8:learning_rate=0.01:optimizer=adamw",
     "lstm:hidden=32:layers=2:embedding_size=16:batch_size=4:sequence_length=8:optimizer=sgd:learning_rate=5",
     "mingru:width=32:layers=2:batch_size=4:sequence_length=8",
+    "mamba:width=32:layers=2:batch_size=4:sequence_length=8",
     "cnn:width=32:layers=3:kernel=2:dilation=2:batch_size=4:sequence_length=8",
     "gpt:width=32:heads=2:layers=2:sequence_length=16:batch_size=4",
     "gpt:width=32:heads=2:layers=2:sequence_length=16:batch_size=4:feed_forward=swiglu:sliding_window=4",

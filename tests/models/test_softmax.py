@@ -230,6 +230,7 @@ def tokens():
         "gru:hidden=16:initial_range=0.05",
         "lstm:hidden=16:optimizer=muon",
         "mingru:width=16:layers=1",
+        "mamba:width=16:layers=1",
         "gpt:width=16:heads=2:layers=1",
         "bert:width=16:heads=2:layers=1",
     ],

@@ -275,7 +275,7 @@ def test_divergence_names_the_setting_to_change(tokens):
         create(LSTM.replace("rate=1", "rate=3e38") + ":clip=0").fit(*tokens, Budget(steps=200))
 
 
-@pytest.mark.parametrize("spec", [GPT, "ffnn:width=8", "cnn:width=8:layers=2", "mingru:width=8"])
+@pytest.mark.parametrize("spec", [GPT, "ffnn:width=8", "cnn:width=8:layers=2", "mingru:width=8", "mamba:width=8"])
 @pytest.mark.parametrize("optimizer", ["sgd", "asgd"])
 def test_a_rate_that_nobody_knows_is_asked_for(tokens, spec, optimizer):
     spec = spec if spec == GPT else f"{spec}:batch_size=2:sequence_length=5:device=cpu"
