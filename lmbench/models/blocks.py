@@ -6,9 +6,10 @@ computed at once, and a state is carried from step to step.
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +48,7 @@ class BlockConfig(NetworkConfig):
             raise UsageError(f"convolution must be at least 1, which is none, not {self.convolution}.")
 
 
-class Block(nn.Module):
+class Block(nn.Module, ABC):
     """``x += recur(norm(x)); x += U max(0, W norm(x))^2``, x: (T, B, E), W: (4 E, E), U: (E, 4 E).
 
     ``mix``: the matrix with which ``recur`` ends; ``size``: numbers of its state in each row.
@@ -108,11 +109,11 @@ class BlockNetwork(Network):
 
     stateful = True
 
-    def __init__(self, vocabulary_size: int, config: BlockConfig, kind: type[Block]) -> None:
+    def __init__(self, vocabulary_size: int, config: BlockConfig, kind: Callable[[Any], Block]) -> None:
         width = config.width or 0
         super().__init__(vocabulary_size, width, torch.float32)
         self.drop, self.norm = Dropout(config.dropout or 0.0), nn.RMSNorm(width)
-        blocks = [kind(config, round(config.expansion * width)) for _ in range(config.layers)]
+        blocks = [kind(config) for _ in range(config.layers)]
         self.blocks, self.sizes = nn.ModuleList(blocks), [block.size for block in blocks]
         nn.init.normal_(self.embedding.weight, std=width**-0.5)
 
@@ -129,10 +130,11 @@ class BlockNetwork(Network):
 
 
 class BlockModel(NeuralModel):
-    """A family around a ``BlockNetwork``."""
+    """A family around a ``BlockNetwork``; each states its block, and its usual learning rate."""
 
-    learning_rate = 6e-3
-    """The usual one."""
+    title: ClassVar[str]
+    block: ClassVar[Any]  # a class: config -> Block
+    learning_rate: ClassVar[float]
 
     @property
     def width(self) -> int | None:
@@ -147,3 +149,8 @@ class BlockModel(NeuralModel):
             "optimizer": self.config.optimizer or self.matrix_optimizer,
             "learning_rate": self.learning_rate,
         }
+
+    def build(self, vocabulary_size: int) -> BlockNetwork:
+        config = self.config
+        self.structure = f"{self.title}, {config.layers} x {config.width}, dropout {config.dropout:g}"
+        return BlockNetwork(vocabulary_size, config, self.block)

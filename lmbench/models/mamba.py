@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lmbench.models.blocks import Block, BlockConfig, BlockModel, BlockNetwork, convolve, taps
+from lmbench.models.blocks import Block, BlockConfig, BlockModel, convolve, taps
 from lmbench.models.products import Linear
 
 CHUNK = 64
@@ -20,7 +20,7 @@ class MambaConfig(BlockConfig):
     """See ``BlockConfig``."""
 
     expansion: float = 2.0
-    """Cells of each recurrence, in widths."""
+    """Cells of each recurrence, in widths, rounded to whole heads."""
     head_size: int = 64
     """Cells that fade at the same rate."""
     state_size: int = 64
@@ -38,12 +38,14 @@ class MambaBlock(Block):
     State: the events before that the convolution still reads, and the memory, (B, (K - 1) (D + 2 N) + D N).
     """
 
-    def __init__(self, config: MambaConfig, cells: int) -> None:
-        heads, width, read = max(1, round(cells / config.head_size)), config.width or 0, config.state_size
+    def __init__(self, config: MambaConfig) -> None:
+        width, numbers = config.width or 0, config.state_size
+        heads = max(1, round(config.expansion * width / config.head_size))
         cells = heads * config.head_size
         super().__init__(config, cells)
-        self.heads, self.memory = heads, (heads, read, config.head_size)
-        self.parts = [cells, cells + 2 * read, self.heads]
+        self.heads, self.memory = heads, (heads, numbers, config.head_size)
+        self.parts = [cells, cells + 2 * numbers, self.heads]
+        self.read = [cells, numbers, numbers]
         self.split = Linear(width, sum(self.parts), bias=False)
         self.convolution = taps(config.convolution, self.parts[1])
         self.norm_mix = nn.RMSNorm(cells)
@@ -53,7 +55,7 @@ class MambaBlock(Block):
         self.step_bias = nn.Parameter(steps.expm1().log())  # softplus of it is the step
         self.fading = nn.Parameter(-(steps * events).log())  # ln of what a step of 1 fades by
         self.skip = nn.Parameter(torch.ones(self.heads))
-        self.sizes = [(config.convolution - 1) * self.parts[1], cells * read]
+        self.sizes = [(config.convolution - 1) * self.parts[1], cells * numbers]
         self.size = sum(self.sizes)
 
     def recur(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,7 +63,7 @@ class MambaBlock(Block):
         memory = kept.unflatten(-1, self.memory)  # (B, heads, N, P)
         gate, v, step = self.split(x).split(self.parts, -1)
         convolved, before = convolve(self.convolution.to(v.dtype), v, before.to(v.dtype))
-        u, b, c = F.silu(convolved).split([self.parts[0], self.memory[1], self.memory[1]], -1)
+        u, b, c = F.silu(convolved).split(self.read, -1)
         u = u.unflatten(-1, (self.heads, -1)).permute(1, 2, 0, 3)  # (B, heads, T, P)
         steps = F.softplus(step.float() + self.step_bias).permute(1, 2, 0)  # (B, heads, T)
         falls = -steps * self.fading.exp()[:, None]
@@ -78,7 +80,7 @@ class MambaBlock(Block):
 def state_space(u: Tensor, b: Tensor, c: Tensor, steps: Tensor, falls: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
     """``M_t = exp(falls_t) M_{t-1} + steps_t b_t u_t'``, ``y_t = M_t' c_t`` of each row and head, all events at once.
 
-    Written out, ``y_t = exp(F_t) M_0' c_t + sum over s <= t of exp(F_t - F_s) steps_s (c_t b_s') u_s``, F being the
+    Written out, ``y_t = exp(F_t) M_0' c_t + sum over s <= t of exp(F_t - F_s) steps_s (c_t' b_s) u_s``, F being the
     running sum of falls: attention that fades, beside what the memory holds (Dao & Gu 2024, section 6).
     u: (B, heads, T, P); b, c: (B, T, N), all heads'; steps, falls, the latter negative: float32 (B, heads, T); memory
     M_0: float32 (B, heads, N, P) -> y like u, and the memory after the last event.
@@ -102,14 +104,11 @@ class Mamba(BlockModel):
     it, a gate and a norm after. Between the recurrences stand feed-forward networks, as in all blocks here.
     """
 
-    kind = "mamba"
+    kind, title, block = "mamba", "Mamba-2", MambaBlock
     Config = MambaConfig
     learning_rate = 1e-2
 
     def work(self, width: int) -> int:
-        return round((3 * self.config.expansion + 8) * width**2 * self.config.layers)
-
-    def build(self, vocabulary_size: int) -> BlockNetwork:
-        config = self.config
-        self.structure = f"Mamba-2, {config.layers} x {config.width}, dropout {config.dropout:g}"
-        return BlockNetwork(vocabulary_size, config, MambaBlock)
+        config, cells = self.config, self.config.expansion * width
+        matrices = width * (3 * cells + 2 * config.state_size + cells / config.head_size + 8 * width)
+        return round(config.layers * (matrices + (CHUNK + 2 * config.state_size) * cells + CHUNK * config.state_size))

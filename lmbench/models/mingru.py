@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lmbench.models.blocks import Block, BlockConfig, BlockModel, BlockNetwork, convolve, taps
+from lmbench.models.blocks import Block, BlockConfig, BlockModel, convolve, taps
 from lmbench.models.products import Linear
 from lmbench.models.scan import linear_scan
 
@@ -16,8 +16,9 @@ class MinGRUBlock(Block):
     State: what the recurrence remembers, and the events before that the convolution still reads, (B, D + (K - 1) E).
     """
 
-    def __init__(self, config: BlockConfig, cells: int) -> None:
-        width, cells = config.width or 0, max(1, cells)
+    def __init__(self, config: BlockConfig) -> None:
+        width = config.width or 0
+        cells = max(1, round(config.expansion * width))
         super().__init__(config, cells)
         self.convolution = taps(config.convolution, width)
         self.gate_candidate = Linear(width, 2 * cells)
@@ -53,13 +54,9 @@ class MinGRU(BlockModel):
     blocks hold a causal convolution over 4 tokens, the recurrence and a feed-forward network, with norms and residuals.
     """
 
-    kind = "mingru"
+    kind, title, block = "mingru", "minGRU", MinGRUBlock
     Config = BlockConfig
+    learning_rate = 6e-3
 
     def work(self, width: int) -> int:
         return round((3 * self.config.expansion + 8) * width**2 * self.config.layers)
-
-    def build(self, vocabulary_size: int) -> BlockNetwork:
-        config = self.config
-        self.structure = f"minGRU, {config.layers} x {config.width}, dropout {config.dropout:g}"
-        return BlockNetwork(vocabulary_size, config, MinGRUBlock)

@@ -116,7 +116,8 @@ class Network(nn.Module, ABC):
         return self.embedding.weight if self.output is None else self.output
 
     def embed(self, ids: Tensor) -> Tensor:
-        """int64 (...) -> float (..., E); once for each loss."""
+        """int64 (...) -> float (..., E). On a CPU a tied matrix is handed on to the softmax, see ``_Tied``. A loss
+        should read once: what was read before has its gradient in an array of zeros."""
         alone = self.output is not None or self.adaptive or torch.compiler.is_compiling()
         if alone or ids.device.type != "cpu" or not (self.training and torch.is_grad_enabled()):
             return self.embedding(ids)

@@ -109,33 +109,42 @@ class RecurrentLayer(nn.Module):
         weights = [cell.weight_ih_l0, self.weight_drop(cell.weight_hh_l0), cell.bias_ih_l0, cell.bias_hh_l0]
         x, weights = x.to(precision), [weight.to(precision) for weight in weights]
         memory = x.new_zeros(x.shape[1], self.size, dtype=torch.float32) if memory is None else memory
-        by_hand = self._by_hand(x)
-        if self.kind == "lstm" and by_hand:
-            (w, u, b, d), (h, c) = weights, memory.chunk(2, -1)
-            outputs, c = lstm(F.linear(x, w, b + d), h.to(precision), c.contiguous(), u)
-            return outputs, torch.cat((outputs[-1].float(), c.float()), -1)
-        memory = memory.to(precision)
-        how = True, 1, 0.0, self.training, False, False  # biases, layers, dropout between, mode, directions, order
         if self.kind == "lstm":
-            state = [part.contiguous()[None] for part in memory.chunk(2, -1)]
-            outputs, h, c = torch.lstm(x, state, weights, *how)
-            return outputs, torch.cat((h[0], c[0]), -1)
-        w, u, b, d = weights
-        if self.kind == "gru":
-            if by_hand:
-                outputs = gru(F.linear(x, w, b), memory, u, d)
-                return outputs, outputs[-1]
-            outputs, h = torch.gru(x, memory[None].contiguous(), weights, *how)
-            return outputs, h[0]
-        if self.kind == "sigmoid":
-            # sigmoid(a) = (1 + tanh(a / 2)) / 2: with h = (1 + t) / 2, a / 2 = W/2 x + U/4 t + (b + U 1 / 2) / 2.
-            w, u, b, d, memory = w / 2, u / 4, b / 2 + u.sum(1) / 4, d / 2, 2 * memory - 1
-        if by_hand:
-            outputs = elman(F.linear(x, w, b + d), memory, u)
-        else:
-            outputs, _ = torch.rnn_tanh(x, memory[None].contiguous(), [w, u, b, d], *how)
-        outputs = (1 + outputs) / 2 if self.kind == "sigmoid" else outputs
+            return self._lstm(x, memory, weights)
+        outputs = {"gru": self._gru, "tanh": self._tanh, "sigmoid": self._sigmoid}[self.kind](
+            x, memory.to(precision), weights
+        )
         return outputs, outputs[-1]
+
+    def _lstm(self, x: Tensor, memory: Tensor, weights: list[Tensor]) -> tuple[Tensor, Tensor]:
+        (w, u, b, d), (h, c) = weights, memory.chunk(2, -1)
+        if self._by_hand(x):
+            outputs, c = lstm(F.linear(x, w, b + d), h.to(x.dtype), c.contiguous(), u)
+            return outputs, torch.cat((outputs[-1].float(), c.float()), -1)
+        state = [part.to(x.dtype).contiguous()[None] for part in (h, c)]
+        outputs, h, c = torch.lstm(x, state, weights, *self._how())
+        return outputs, torch.cat((h[0], c[0]), -1)
+
+    def _gru(self, x: Tensor, memory: Tensor, weights: list[Tensor]) -> Tensor:
+        w, u, b, d = weights
+        if self._by_hand(x):
+            return gru(F.linear(x, w, b), memory, u, d)
+        return torch.gru(x, memory[None].contiguous(), weights, *self._how())[0]
+
+    def _tanh(self, x: Tensor, memory: Tensor, weights: list[Tensor]) -> Tensor:
+        w, u, b, d = weights
+        if self._by_hand(x):
+            return elman(F.linear(x, w, b + d), memory, u)
+        return torch.rnn_tanh(x, memory[None].contiguous(), weights, *self._how())[0]
+
+    def _sigmoid(self, x: Tensor, memory: Tensor, weights: list[Tensor]) -> Tensor:
+        """sigmoid(a) = (1 + tanh(a / 2)) / 2: with h = (1 + t) / 2, a / 2 = W/2 x + U/4 t + (b + U 1 / 2) / 2."""
+        w, u, b, d = weights
+        return (1 + self._tanh(x, 2 * memory - 1, [w / 2, u / 4, b / 2 + u.sum(1) / 4, d / 2])) / 2
+
+    def _how(self) -> tuple[Any, ...]:
+        """What torch's layers are told: biases, layers, dropout between, mode, directions, order."""
+        return True, 1, 0.0, self.training, False, False
 
     def _by_hand(self, x: Tensor) -> bool:
         """Whether what ``recurrence`` has for such cells, with its gradient, is faster than what torch has."""

@@ -20,8 +20,8 @@ from lmbench.compiled import compiled, in_threads, threads
 
 
 def has_kernels(device: torch.device) -> bool:
-    """Whether ``models.kernels`` can be used: on a CUDA card, where Triton came with torch and can build them.
-    torch.compile makes kernels of its own."""
+    """Whether ``models.kernels`` can be used: on a CUDA card, where Triton came with torch and can build them. In what
+    it compiles itself, torch makes kernels of its own."""
     return device.type == "cuda" and not torch.compiler.is_compiling() and _built(device)
 
 

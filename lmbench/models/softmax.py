@@ -22,7 +22,8 @@ LOGIT_BYTES = (32 << 20) - 4096
 LOGITS_GPU = 1 << 26
 """... and on a GPU, in numbers ..."""
 EVENTS = 256
-"""... but of no fewer events: each block adds to the gradient of the whole matrix, which must be worth it."""
+"""... but of about as many events at least: each block adds to the gradient of the whole matrix, which must be worth
+it."""
 
 SCORED = 512, 2048
 """Events and types whose logits a CPU computes at once where text is scored: 4 MiB."""

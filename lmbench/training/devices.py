@@ -95,7 +95,7 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, MADV_HUGEPAGE = -1, -2, -3, 14
-"""Of glibc's mallopt(3)."""
+"""Of mallopt(3) in glibc, and of madvise(2)."""
 
 
 def reuse_memory() -> None:
@@ -112,7 +112,7 @@ def reuse_memory() -> None:
         libc.mallopt(name, value)
     libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, (ctypes.c_void_p,)
     libc.free(libc.malloc(ctypes.c_size_t(31 << 20)))  # the heap grows by that and M_TOP_PAD, unless it was as large
-    with suppress(OSError), open("/proc/self/maps", encoding="utf-8") as ranges:
+    with suppress(OSError), open("/proc/self/maps", encoding="utf-8", errors="replace") as ranges:
         for line in ranges:
             if line.rstrip().endswith("[heap]"):
                 first, last = (int(address, 16) for address in line.split()[0].split("-"))

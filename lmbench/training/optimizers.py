@@ -67,7 +67,7 @@ def update(optimizer: torch.optim.Optimizer, rate: float, clip: float) -> Tensor
     norm = nn.utils.get_total_norm([weight.grad for weight in weights])
     plain = isinstance(optimizer, torch.optim.SGD) and type(norm) is Tensor and norm.device.type == "cpu"
     if clip and plain and not any(group["weight_decay"] for group in groups):
-        rate *= min(1.0, clip / (float(norm) + 1e-6))
+        rate *= min(clip / (float(norm) + 1e-6), 1.0)  # nan where that is the norm
     elif clip:
         nn.utils.clip_grads_with_norm_(weights, clip, norm)
     for group in groups:

@@ -168,6 +168,8 @@ class State:
     def _compare(self, before: Mapping[str, Any], checkpoints: Checkpoints) -> None:
         """Raise UsageError where a training with the settings of ``before`` cannot go on with these."""
         other = [name for name, value in self.settings.items() if name != "plan" and before.get(name) != value]
+        if "shapes" not in other and list(before["shapes"]) != list(self.settings["shapes"]):
+            other.append("order of weights")  # which is how an optimiser knows them
         then, now = before.get("plan", {}), self.settings["plan"]
         keys = [key for key in {**then, **now} if key not in CHANGEABLE and then.get(key) != now.get(key)]
         other += [f"{key} ({then.get(key)}, now {now.get(key)})" for key in keys]

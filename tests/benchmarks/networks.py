@@ -39,8 +39,8 @@ FAMILIES = {
     "gru": "gru:hidden=256",
     "lstm": "lstm:hidden=256",
     "mingru": "mingru:width=128",
-    "cnn": "cnn:width=128",
     "mamba": "mamba:width=128",
+    "cnn": "cnn:width=128",
     "gpt": "gpt:width=128",
     "bert": "bert:width=128",
 }

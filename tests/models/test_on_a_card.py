@@ -92,7 +92,7 @@ class Interrupt(Silent):
             os.kill(os.getpid(), signal.SIGINT)
 
 
-@pytest.mark.parametrize("spec", MODELS[4:10])
+@pytest.mark.parametrize("spec", MODELS[4:11])
 def test_a_training_goes_on(tokens, tmp_path, spec):
     """Sums of parallel threads are rounded as they come, so the numbers are near, not equal."""
     spec = on(spec, "cuda", ":dropout=0.3:precision=float32")
@@ -111,7 +111,7 @@ def test_a_training_goes_on(tokens, tmp_path, spec):
         "lstm:hidden=32:batch_size=4:sequence_length=8:accumulation=2:weight_drop=0:average_decay=0.9",
         "lstm:hidden=32:batch_size=4:sequence_length=8:optimizer=asgd:learning_rate=5:schedule=constant"
         ":activation_penalty=2:change_penalty=1:locked=yes",
-        *MODELS[:10],
+        *MODELS[:11],
     ],
 )
 def test_replayed_steps_are_those_run_kernel_by_kernel(tokens, spec, monkeypatch):
