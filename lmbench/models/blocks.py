@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from lmbench.errors import UsageError
 from lmbench.models.fused import squared_relu_feed_forward
-from lmbench.models.network import Dropout, Network
+from lmbench.models.network import Dropout, Network, begin_small
 from lmbench.models.neural import NetworkConfig, NeuralModel
 from lmbench.models.products import Linear
 
@@ -56,7 +56,7 @@ class Block(nn.Module, ABC):
 
     size: int
 
-    def __init__(self, config: Any, cells: int) -> None:
+    def __init__(self, config: BlockConfig, cells: int) -> None:
         super().__init__()
         width = config.width or 0
         self.norm_recur, self.norm_feed = nn.RMSNorm(width), nn.RMSNorm(width)
@@ -64,8 +64,7 @@ class Block(nn.Module, ABC):
         self.widen, self.narrow = Linear(width, 4 * width, bias=False), Linear(4 * width, width, bias=False)
         self.drop = Dropout(config.dropout or 0.0)
         nn.init.normal_(self.widen.weight, std=width**-0.5)
-        for linear in (self.mix, self.narrow):  # each branch begins small: the sum over 2 x layers stays near 1
-            nn.init.normal_(linear.weight, std=(2 * config.layers * linear.in_features) ** -0.5)
+        begin_small(config.layers, self.mix, self.narrow)
 
     @abstractmethod
     def recur(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,8 +74,8 @@ class Block(nn.Module, ABC):
         """float (T, B, E), (B, S) -> the same."""
         mixed, state = self.recur(self.norm_recur(x), state)
         x = x + self.drop(mixed)
-        widen, narrow = self.widen.weight.to(mixed.dtype), self.narrow.weight.to(mixed.dtype)
-        return x + self.drop(squared_relu_feed_forward(self.norm_feed(x).to(mixed.dtype), widen, narrow)), state
+        y = self.norm_feed(x).to(mixed.dtype)
+        return x + self.drop(squared_relu_feed_forward(y, self.widen.weight, self.narrow.weight)), state
 
 
 def taps(count: int, channels: int) -> nn.Parameter:

@@ -11,12 +11,13 @@ from lmbench.models.products import linear
 
 
 def squared_relu_feed_forward(x: Tensor, widen: Tensor, narrow: Tensor) -> Tensor:
-    """``max(0, x W')^2 U'`` (So et al. 2021): float (..., E), W (H, E), U (E, H) -> (..., E).
+    """``max(0, x W')^2 U'`` (So et al. 2021): float (..., E), W (H, E), U (E, H) -> (..., E), in the type of x.
 
     >>> squared_relu_feed_forward(torch.tensor([3.0]), torch.tensor([[2.0]]), torch.tensor([[0.5]]))  # 6^2 / 2
     tensor([18.])
     """
-    return _SquaredReLU.apply(x.reshape(-1, x.shape[-1]), widen, narrow).view(*x.shape[:-1], len(narrow))
+    weights = widen.to(x.dtype), narrow.to(x.dtype)
+    return _SquaredReLU.apply(x.reshape(-1, x.shape[-1]), *weights).view(*x.shape[:-1], len(narrow))
 
 
 class _SquaredReLU(torch.autograd.Function):

@@ -43,6 +43,12 @@ class Dropout(nn.Module):
         return x * kept.to(x.dtype).mul_(256 / (256 - level))
 
 
+def begin_small(layers: int, *branches: nn.Linear) -> None:
+    """First weights of what a block's two residual branches end with: the sum over 2 x layers stays near 1."""
+    for branch in branches:
+        nn.init.normal_(branch.weight, std=(2 * layers * branch.in_features) ** -0.5)
+
+
 class _Tied(torch.autograd.Function):
     """int64 (...), float (V, E) -> the rows read (..., E), and the matrix, for the softmax.
 

@@ -26,7 +26,7 @@ from lmbench.training import loop
 from lmbench.training.budget import Budget, FitReport, Progress, Silent
 from lmbench.training.checkpoints import Checkpoints, atomic
 from lmbench.training.compilation import compiled
-from lmbench.training.devices import enough_memory, resolve_device, resolve_precision
+from lmbench.training.devices import IN_BLOCKS, enough_memory, resolve_device, resolve_precision
 from lmbench.training.distributed import processes
 from lmbench.training.optimizers import DESCENT, OptimizerName
 from lmbench.training.plan import Plan
@@ -198,8 +198,8 @@ class NeuralModel(Trainable):
         network = self._fitted()
         if plan.checkpointing and not hasattr(network, "blocks"):
             raise UsageError(
-                f"checkpointing=yes serves families made of blocks (gpt, bert, cnn, mingru, mamba), and {self.kind} is "
-                "none. Leave it out; accumulation saves memory in every family."
+                f"checkpointing=yes serves families made of blocks ({IN_BLOCKS}), and {self.kind} is none. "
+                "Leave it out; accumulation saves memory in every family."
             )
         if plan.reset and not network.stateful:
             raise UsageError(

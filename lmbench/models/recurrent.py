@@ -111,9 +111,8 @@ class RecurrentLayer(nn.Module):
         memory = x.new_zeros(x.shape[1], self.size, dtype=torch.float32) if memory is None else memory
         if self.kind == "lstm":
             return self._lstm(x, memory, weights)
-        outputs = {"gru": self._gru, "tanh": self._tanh, "sigmoid": self._sigmoid}[self.kind](
-            x, memory.to(precision), weights
-        )
+        run = {"gru": self._gru, "tanh": self._tanh, "sigmoid": self._sigmoid}[self.kind]
+        outputs = run(x, memory.to(precision), weights)
         return outputs, outputs[-1]
 
     def _lstm(self, x: Tensor, memory: Tensor, weights: list[Tensor]) -> tuple[Tensor, Tensor]:

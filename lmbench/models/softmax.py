@@ -69,14 +69,12 @@ class SoftmaxLoss(torch.autograd.Function):
             wanted = torch.arange(len(targets[rows]), device=targets.device), targets[rows]
             logits = linear(h[rows], w, b)
             p = torch.softmax(logits, dim=1)
-            of_wanted = p[wanted]
-            loss -= (1 - smoothing) * of_wanted.float().clamp_min(1e-30).log().sum()
+            loss -= (1 - smoothing) * p[wanted].float().clamp_min(1e-30).log().sum()
             if smoothing:  # mean ln p = mean logit - ln of the sum of exponentials
                 loss -= smoothing * (logits.float().mean(1) - logits.float().logsumexp(1)).sum()
                 p -= smoothing / len(bias)
-                of_wanted -= smoothing / len(bias)
             del logits
-            p[wanted] = of_wanted + (smoothing - 1)  # p - q
+            p[wanted] += smoothing - 1  # p - q
             torch.mm(p, w, out=grad_hidden[rows])
             part = p.t() @ shares[rows]
             grad_weight = part.to(weight.dtype) if grad_weight is None else grad_weight.add_(part)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from lmbench.errors import UsageError
 from lmbench.models.fused import rotate, squared_relu_feed_forward
-from lmbench.models.network import Dropout, Network
+from lmbench.models.network import Dropout, Network, begin_small
 from lmbench.models.neural import NetworkConfig, NeuralModel
 from lmbench.models.products import Linear
 
@@ -58,7 +58,7 @@ class Block(nn.Module):
 
     def __init__(self, config: TransformerConfig, causal: bool, span: int | None) -> None:
         super().__init__()
-        width, layers, gated = config.width or 0, config.layers, config.feed_forward == "swiglu"
+        width, gated = config.width or 0, config.feed_forward == "swiglu"
         inner = 8 * width // 3 if gated else 4 * width
         self.heads, self.causal, self.span, self.gated = config.heads or 1, causal, span, gated
         self.norm_attend, self.norm_feed = nn.RMSNorm(width), nn.RMSNorm(width)
@@ -69,8 +69,7 @@ class Block(nn.Module):
         self.drop = Dropout(config.dropout or 0.0)
         for linear in (self.query_key_value, self.widen):
             nn.init.normal_(linear.weight, std=width**-0.5)
-        for linear in (self.mix, self.narrow):  # each branch begins small: the sum over 2 x layers stays near 1
-            nn.init.normal_(linear.weight, std=(2 * layers * linear.in_features) ** -0.5)
+        begin_small(config.layers, self.mix, self.narrow)
 
     def forward(
         self, x: Tensor, cosine: Tensor, sine: Tensor, visible: Tensor | None = None, asked: Tensor | None = None
@@ -112,7 +111,7 @@ class Block(nn.Module):
         if self.gated:
             gate, value = self.widen(y).chunk(2, -1)
             return self.narrow(F.silu(gate) * value)
-        return squared_relu_feed_forward(y, self.widen.weight.to(y.dtype), self.narrow.weight.to(y.dtype))
+        return squared_relu_feed_forward(y, self.widen.weight, self.narrow.weight)
 
 
 def _attend(

@@ -18,6 +18,8 @@ from lmbench.errors import TrainingError, UsageError, out_of_memory, unknown_nam
 from lmbench.training.distributed import processes
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+IN_BLOCKS = "gpt, bert, cnn, mingru, mamba"
+"""Families whose networks are made of blocks, which checkpointing=yes computes a second time."""
 
 
 def resolve_device(name: str) -> torch.device:
@@ -130,5 +132,5 @@ def enough_memory(batch_size: int, sequence_length: int, accumulation: int) -> I
         raise TrainingError(
             f"Memory ran out with batch_size={batch_size} and sequence_length={sequence_length}, read in "
             f"accumulation={accumulation} parts. Double accumulation, which makes the same update of smaller parts; or "
-            "set checkpointing=yes (gpt, bert, cnn, mingru, mamba); or lower batch_size, sequence_length or the size."
+            f"set checkpointing=yes ({IN_BLOCKS}); or lower batch_size, sequence_length or the size."
         ) from None

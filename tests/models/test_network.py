@@ -26,7 +26,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean(p):
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_the_gradient_of_an_embedding_is_that_of_torchs_own(tied, monkeypatch):
+def test_the_gradient_of_an_embedding_is_dense_and_that_of_torchs_own(tied, monkeypatch):
     torch.manual_seed(1)
     network = RecurrentNetwork(11, RecurrentConfig(hidden=6, dropout=0.0, tied=tied), "lstm").train()
     rows = torch.randint(3, 6, (4, 9))  # each type several times, others never
@@ -39,6 +39,7 @@ def test_the_gradient_of_an_embedding_is_that_of_torchs_own(tied, monkeypatch):
 
     ours = gradient().clone()
     monkeypatch.setattr(network, "embed", network.embedding)
+    assert not ours.is_sparse
     torch.testing.assert_close(ours, gradient())
     assert tied == bool(ours[0].any())  # of types that were not read there is the softmax's alone
 

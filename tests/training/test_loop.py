@@ -119,6 +119,16 @@ def test_other_text_or_another_network_than_the_kept_one_is_refused(tokens, tmp_
         create(LSTM).fit(*tokens, Budget(steps=80), None, Checkpoints(tmp_path))
 
 
+def test_an_optimiser_does_not_meet_weights_in_another_order(tokens, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        create(ADAM).fit(*tokens, Budget(steps=90), Interrupt(20), Checkpoints(tmp_path))
+    tensors, state = Checkpoints(tmp_path).load()
+    state["settings"]["shapes"] = dict(reversed(state["settings"]["shapes"].items()))
+    Checkpoints(tmp_path).save(tensors, state)
+    with pytest.raises(UsageError, match="differs in its order of weights"):
+        create(ADAM).fit(*tokens, Budget(steps=90), None, Checkpoints(tmp_path))
+
+
 def test_a_damaged_checkpoint_is_named(tmp_path):
     Checkpoints(tmp_path).path.write_bytes(b"nothing of the kind")
     with pytest.raises(ModelError, match="damaged"):
