@@ -3,9 +3,9 @@
     python tests/benchmarks/networks.py [MODEL...] [--steps 20] [--device cpu] [--out FILE.md]
 
 Random tokens: the time of a step does not depend on what the tokens are. Each figure is the fastest of the steps; run
-it on a quiet machine. The share of the matrix rate counts, for each event, two operations for each weight that it is
-multiplied by, three times (forward, and backward to inputs and weights), attention and all else aside, and divides by
-what the machine reaches on a 2048 x 2048 product in the same precision.
+it on a quiet machine. The last column counts, for each event, two operations for each weight that it is multiplied by,
+three times (forward, and backward to inputs and weights), attention and all else aside, and divides by what the machine
+reaches on a 2048 x 2048 product in the same precision. Steps, products and those of a plain LSTM take turns.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +22,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from lmbench.benchmark.environment import describe_environment
 from lmbench.corpus.batches import Batch
 from lmbench.corpus.tokenizers import WordConfig, WordTokenizer
 from lmbench.corpus.vocabulary import Vocabulary
 from lmbench.models import registry
 from lmbench.models.neural import NeuralModel
 from lmbench.training.compilation import compiled
-from lmbench.training.devices import resolve_precision, reuse_memory
+from lmbench.training.devices import reuse_memory
 from lmbench.training.optimizers import build_optimizer, update
 from lmbench.training.replay import Replay
 
@@ -53,6 +54,8 @@ MODELS = [
     "gpt:width=384:batch_size=32:sequence_length=128",
     *(f"{FAMILIES[name]}:compile=yes" for name in ("gpt", "mingru", "cnn", "lstm")),
 ]
+PLAIN = {"lstm:hidden=256": (256, 1), "lstm:hidden=200:layers=2": (200, 2), "lstm:hidden=650:layers=2": (650, 2)}
+"""Cells and layers of the plain LSTM that each is compared with."""
 
 
 class Plain(nn.Module):
@@ -70,16 +73,11 @@ class Plain(nn.Module):
         return F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].t().flatten())
 
 
-def matrix_rate(precision: torch.dtype, device: str) -> float:
-    """Floating-point operations a second of a 2048 x 2048 product."""
-    matrix = torch.randn(2048, 2048, device=device).to(precision)
-    return 2 * 2048**3 / min(_timed(lambda: matrix @ matrix) for _ in range(10))
-
-
-def step_seconds(
-    network: nn.Module, loss: Callable[[torch.Tensor], torch.Tensor], shape: tuple[int, int], n: int
-) -> float:
-    """Seconds of the fastest of ``n`` training steps on rows of ``shape``, replayed where training replays them."""
+@contextmanager
+def training(
+    network: nn.Module, loss: Callable[[torch.Tensor], torch.Tensor], shape: tuple[int, int]
+) -> Iterator[Callable[[], None]]:
+    """A training step on rows of ``shape``, within the context; replayed where training replays it."""
     device = next(network.parameters()).device
     replay = None
     if device.type == "cuda" and getattr(network, "replayable", False):
@@ -96,7 +94,19 @@ def step_seconds(
         update(optimizer, 0.1, 0.25)
 
     with replay.turn() if replay is not None else nullcontext():
-        return min(_timed(step) for _ in range(n))
+        yield step
+
+
+def product(precision: torch.dtype, device: torch.device) -> Callable[[], torch.Tensor]:
+    """What multiplies two matrices of 2048 x 2048."""
+    matrix = torch.randn(2048, 2048, device=device).to(precision)
+    return lambda: matrix @ matrix
+
+
+def fastest(n: int, *works: Callable[[], object]) -> list[float]:
+    """Seconds of each, the fastest of ``n``. They take turns: a machine is now faster, now slower."""
+    rounds = [[_timed(work) for work in works] for _ in range(n)]
+    return [min(seconds) for seconds in zip(*rounds, strict=True)]
 
 
 def _timed(work: Callable[[], object]) -> float:
@@ -107,10 +117,13 @@ def _timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def measured(spec: str, rates: dict[torch.dtype, float], n: int, device: str) -> tuple[str, float]:
-    """A row of the table, and the seconds of a step, the fastest of ``n``: never that in which torch.compile builds."""
+def measured(spec: str, n: int, device: torch.device) -> tuple[str, str | None]:
+    """A row of the table and, where there is a plain LSTM of the same size, a line of how much longer that takes.
+
+    The steps of both and the product take turns. The fastest is never that in which torch.compile builds.
+    """
     torch.manual_seed(1)
-    tokenizer = WordTokenizer(WordConfig(), Vocabulary(["</s>", *(f"w{n}" for n in range(VOCABULARY - 1))]))
+    tokenizer = WordTokenizer(WordConfig(), Vocabulary(("</s>", *(f"w{n}" for n in range(VOCABULARY - 1)))))
     left = "" if "dropout" in spec else ":dropout=0.2"
     model = registry.create(f"{spec}{left}:device={device}")
     if not isinstance(model, NeuralModel):
@@ -121,28 +134,41 @@ def measured(spec: str, rates: dict[torch.dtype, float], n: int, device: str) ->
     model.tokenizer = tokenizer
     network = model.build(VOCABULARY)
     model._place(network)
-    shape = model.config.batch_size, model.config.sequence_length
-    with compiled(network) if model.config.compile else nullcontext():
-        seconds = step_seconds(network, lambda rows: network.loss(rows)[0], shape, n)
-    events = shape[0] * shape[1]
+    shape, size = (model.config.batch_size, model.config.sequence_length), PLAIN.get(spec)
+    plain = Plain(*size).to(device) if size else None
+    with (
+        compiled(network) if model.config.compile else nullcontext(),
+        training(network, lambda rows: network.loss(rows)[0], shape) as step,
+        training(plain, plain.loss, shape) if plain else nullcontext() as plain_step,
+    ):
+        matrix = product(network.precision, device)
+        works = (matrix, step, plain_step) if plain_step else (matrix, step)
+        of_product, seconds, *of_plain = fastest(n, *works)
+    rate, events = 2 * 2048**3 / of_product, shape[0] * shape[1]
     weights = sum(weight.numel() for weight in network.parameters() if weight.dim() > 1)
     weights -= 0 if network.output is None else network.embedding.weight.numel()
-    share = 6 * events * weights / seconds / rates[network.precision]
+    share = 6 * events * weights / seconds / rate
     count = 2_000 if model.reads == "both" else 20_000
     row = np.concatenate(([0], np.random.default_rng(1).integers(1, VOCABULARY, count)))
     if model.reads == "both":
         row[::25] = 0  # sentences: what a masked model reads for each token
-    scoring = count / _timed(lambda: model.log_probs(Batch.of([row])))
-    precision = str(network.precision).removeprefix("torch.")
+    (scoring,) = fastest(1, lambda: model.log_probs(Batch.of([row])))
     cells = (
         spec,
-        precision,
+        str(network.precision).removeprefix("torch."),
         f"{1000 * seconds:.1f}",
         f"{events / seconds:,.0f}",
-        f"{scoring:,.0f}",
+        f"{count / scoring:,.0f}",
+        f"{rate / 1e9:,.0f}",
         f"{100 * share:.0f} %",
     )
-    return "| " + " | ".join(cells) + " |", seconds
+    line = None
+    if size:
+        line = (
+            f"A step of nn.LSTM and F.cross_entropy in float32, {size[1]} x {size[0]}, {shape[0]} rows of {shape[1]}: "
+            f"{1000 * of_plain[0]:.1f} ms; `{spec}` is {of_plain[0] / seconds:.2f} times as fast."
+        )
+    return "| " + " | ".join(cells) + " |", line
 
 
 def main() -> None:
@@ -151,42 +177,29 @@ def main() -> None:
     parser.add_argument("models", nargs="*", default=MODELS, metavar="MODEL", help="Other models than the usual ones.")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", type=torch.device, default="cpu")
     given = parser.parse_args()
     reuse_memory()
-    native = resolve_precision("auto", torch.device(given.device))  # where it is not bfloat16, that takes minutes
-    rates = {precision: matrix_rate(precision, given.device) for precision in dict.fromkeys((torch.float32, native))}
-    machine = (
-        f"{torch.get_num_threads()} threads" if given.device == "cpu" else torch.cuda.get_device_name(given.device)
-    )
-    lines: list[str] = []
+    on_cpu = given.device.type == "cpu"
+    lines, ratios = [], []
 
     def say(line: str) -> None:
         print(line, flush=True)
         lines.append(line)
 
-    say(
-        f"torch {torch.__version__}, {machine}; product of 2048 x 2048: "
-        + ", ".join(f"{str(name).removeprefix('torch.')} {rate / 1e9:.0f} GFLOP/s" for name, rate in rates.items())
-        + "\n"
-    )
-    say("| model | precision | ms a step | trained tokens/s | scored tokens/s | of the matrix rate |")
-    say("| --- | --- | ---: | ---: | ---: | ---: |")
-    ours: dict[str, float] = {}
+    about = describe_environment()
+    name = f"{about['processor']}, {torch.get_num_threads()} threads" if on_cpu else torch.cuda.get_device_name()
+    features = ", " + " ".join(about["vector_extensions"]) if on_cpu and about["vector_extensions"] else ""
+    say(f"torch {torch.__version__}, {name}{features}\n")
+    say("| model | precision | ms a step | trained tokens/s | scored tokens/s | product, GFLOP/s | of that |")
+    say("| --- | --- | ---: | ---: | ---: | ---: | ---: |")
     for spec in given.models:
-        row, ours[spec] = measured(spec, rates, given.steps, given.device)
+        row, ratio = measured(spec, given.steps, given.device)
         say(row)
+        ratios += [ratio] if ratio else []
     say("")
-    for hidden, layers in ((200, 2), (256, 1), (650, 2)):
-        spec = f"lstm:hidden={hidden}" + (f":layers={layers}" if layers > 1 else "")
-        if spec not in ours:
-            continue
-        plain = Plain(hidden, layers).to(given.device)
-        reference = step_seconds(plain, plain.loss, (20, 35), given.steps)
-        say(
-            f"A step of nn.LSTM and F.cross_entropy in float32, {layers} x {hidden}, 20 rows of 35: "
-            f"{1000 * reference:.1f} ms; `{spec}` is {reference / ours[spec]:.2f} times as fast."
-        )
+    for ratio in ratios:
+        say(ratio)
     if given.out:
         given.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
