@@ -23,7 +23,12 @@ Call = Callable[..., Result]
 @pytest.fixture
 def corpus_file(tmp_path: Path) -> Path:
     """600 sentences of one small world."""
-    path = tmp_path / "world.txt"
+    return write_world(tmp_path)
+
+
+def write_world(folder: Path) -> Path:
+    """See ``corpus_file``."""
+    path = folder / "world.txt"
     lines = [SENTENCES[(7 * i + i // 100) % len(SENTENCES)] for i in range(600)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path

@@ -5,21 +5,31 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Call, complaint
+from tests.cli.conftest import Call, complaint, process, write_world
 
 MODELS = "uniform,ngram:order=1,ngram:order=3"
 
 
-@pytest.fixture
-def run(call: Call, corpus_file: Path) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of three models on the small world."""
-    result = call("run", "--models", MODELS, "--corpus", corpus_file, "--budget", "1steps", "--out", "first")
-    assert result.exit_code == 0, result.stderr
-    return Path("first")
+    folder = tmp_path_factory.mktemp("compare")
+    result = process(
+        "run", "--models", MODELS, "--corpus", write_world(folder), "--budget", "1steps", "--out", folder / "first"
+    )
+    assert result.returncode == 0, result.stderr
+    return folder / "first"
+
+
+@pytest.fixture
+def run(call: Call, made: Path) -> Path:
+    """The same in the folder of ``call``."""
+    return Path(shutil.copytree(made, "first"))
 
 
 def test_a_table_of_pairs(call: Call, run: Path) -> None:
