@@ -156,7 +156,7 @@ class RecurrentLayer(nn.Module):
 
 
 class RecurrentNetwork(Network):
-    """``x = drop(E w)``; ``x, memory = layer(drop(x), memory)`` for each layer; then the softmax on ``drop(x)``.
+    """``x = drop(E w)``; ``x, memory = layer(x, memory)`` for each layer, ``drop`` between them and before the softmax.
 
     State: what all layers remember, side by side, float (B, S).
     """

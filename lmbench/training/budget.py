@@ -115,7 +115,7 @@ class FitReport:
     """What a fit cost and reached.
 
     ``train_seconds``: wall seconds inside ``fit``. ``tokens``: training events read, repeats included.
-    ``valid_loss``: nats per event of the kept model on the validation split, None where it was not asked.
+    ``valid_loss``: nats per event of the kept model on what validations read of their split, None where none was made.
     ``stopped``: why training ended: ``budget``, ``early-stop``, ``closed-form`` or ``interrupted``.
     """
 

@@ -29,7 +29,7 @@ from lmbench.training.parallel import Parallel, check_shards
 from lmbench.training.plan import Clock, Plan
 from lmbench.training.replay import Replay, gradients
 from lmbench.training.state import State, flatten, unflatten
-from lmbench.training.validation import Validation
+from lmbench.training.validation import VALID_EVENTS, Validation
 
 CHECKPOINT_SHARE = 0.02
 """Of the time is spent on keeping the state, at most; but no more often than every second."""
@@ -101,8 +101,9 @@ class _Training:
             train_tokens, rows, length, shuffled=not network.stateful, seed=plan.seed, varied=plan.varied
         )
         self.processes.check(self.data.batch_size)
-        self.validation = Validation(self.parallel, valid_tokens, rows, length)
         self.clock = Clock(budget, self.data.steps)
+        events = max(VALID_EVENTS, self.clock.affordable(plan.validations, rows * length))
+        self.validation = Validation(self.parallel, valid_tokens, rows, length, events)
         settings = {
             "number of processes": self.processes.size,
             "budget": str(budget),
@@ -111,7 +112,7 @@ class _Training:
         }
         self.state = State(self.parallel, plan, self.clock, settings)
         self.guessing = math.log(train_tokens.vocabulary_size)
-        self.limit = 4 * self.guessing + 20  # far worse than guessing: lost for good
+        self.limit = min(4 * self.guessing + 20, 60)  # far worse than guessing: lost for good
         self.rate_now, self.norm = self.rate, torch.zeros(())  # of the last step: its rate, its gradient's norm
         replays = self.device.type == "cuda" and self.processes.alone and bool(network.replayable)
         self.replay = Replay(self.parallel.loss, self.device) if replays else None

@@ -146,7 +146,8 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrices: Tensor, precision: torch.dtype = torch.float32, steps: int = 5) -> Tensor:
-    """U V' of each matrix = U S V', nearly: float (N, R, C), R <= C -> the same, singular values between 0.7 and 1.2.
+    """U V' of each matrix = U S V', nearly: float (N, R, C), R <= C -> the same, singular values between 0.68 and
+    1.2 but for those below 0.0016 of the norm.
 
     Newton-Schulz iteration: ``X <- a X + (b A + c A^2) X`` with ``A = X X'`` takes each singular value s to
     ``a s + b s^3 + c s^5``; Jordan's coefficients lift small ones fastest. Products are in ``precision``.

@@ -14,7 +14,8 @@ AT_LEAST_ONE = ("batch_size", "sequence_length", "accumulation", "validations", 
 NOT_NEGATIVE = ("weight_decay", "clip", "seed")
 SHARES = ("warmup", "average_decay", "reset")
 VALIDATION_SHARE = 0.1
-"""Of a budget in seconds, at most this share is spent on validations before the last."""
+"""Of a budget in seconds, at most this share is spent on validations before the last; of one in steps or epochs, as
+much text as this share of what is trained on may be read for them."""
 
 
 @dataclass(frozen=True)
@@ -116,18 +117,29 @@ class Clock:
         """Passes over the text that are complete, whatever the budget is counted in."""
         return self.step // self.steps_per_epoch
 
+    @property
+    def total(self) -> int | None:
+        """Steps of the whole budget, None where it is counted in seconds."""
+        if self.budget.seconds is not None:
+            return None
+        return self.budget.steps or max(1, round((self.budget.epochs or 0) * self.steps_per_epoch))
+
     def fraction(self) -> float:
         """Share of the budget that is used, in [0, 1]."""
-        if self.budget.seconds is not None:
-            return min(1.0, self.seconds / max(1e-9, self.budget.seconds - self.reserve))
-        total = self.budget.steps or max(1, round((self.budget.epochs or 0) * self.steps_per_epoch))
-        return min(1.0, self.step / total)
+        if self.total is not None:
+            return min(1.0, self.step / self.total)
+        return min(1.0, self.seconds / max(1e-9, (self.budget.seconds or 0) - self.reserve))
+
+    def affordable(self, validations: int, events: int) -> int:
+        """Events that each of so many validations may read beside steps of ``events``; 0 where seconds are counted."""
+        return int(VALIDATION_SHARE * (self.total or 0) * events / validations)
 
     def due(self, validations: int, made: int) -> bool:
         """Whether the next of so many evenly spaced validations, or the last, is to be made now."""
-        fraction = self.fraction()
-        if fraction >= 1.0:
+        if self.fraction() >= 1.0:
             return True
-        if self.budget.seconds is not None and self.validating > VALIDATION_SHARE * self.seconds:
+        if self.total is not None:  # in whole numbers: at the very step that ends an epoch
+            return self.step * validations >= (made + 1) * self.total
+        if self.validating > VALIDATION_SHARE * self.seconds:
             return False  # on a slow machine, time is better spent on learning
-        return fraction * validations >= made + 1
+        return self.fraction() * validations >= made + 1

@@ -24,7 +24,7 @@ the memory ran out."""
 TOLERANCE = 0.02
 """Nats by which a validation may be worse than the best before it counts against the patience."""
 TRIGGER = 3
-"""Averaged SGD begins to average where a validation is worse than the best of those at least so many before it."""
+"""Averaged SGD begins to average where a validation is worse than the best of those more than so many before it."""
 EXACT = ("device", "compile", "checkpointing")
 """Settings that say where and how the same numbers are computed."""
 

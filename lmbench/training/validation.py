@@ -11,11 +11,11 @@ from lmbench.corpus.batches import Tokens, contiguous_rows
 from lmbench.training.parallel import Parallel
 
 VALID_EVENTS = 30_000
-"""Events that are read at each validation, roughly."""
+"""Events that a validation reads, roughly, where it is not worth reading more."""
 
 
 class Validation:
-    """The part of the validation split that is read each time.
+    """The part of the validation split that is read each time: about ``events`` of it, or all.
 
     With a state, ``batch_size`` long rows are read side by side, from their beginning on. Without one, windows are
     taken evenly from all of the split; each shares its first ``overlap`` events with the window before it, and only
@@ -26,10 +26,10 @@ class Validation:
         window 2                   - - - - x x x x      every n-th of them where the split is long
     """
 
-    def __init__(self, parallel: Parallel, tokens: Tokens, batch_size: int, sequence_length: int) -> None:
+    def __init__(self, parallel: Parallel, tokens: Tokens, batch_size: int, sequence_length: int, events: int) -> None:
         self.parallel, self.network, self.ids = parallel, parallel.trained, tokens.ids
         self.device, self.processes = parallel.device, parallel.processes
-        self.batch_size, self.length = batch_size, min(sequence_length, tokens.events)
+        self.batch_size, self.length, self.events = batch_size, min(sequence_length, tokens.events), events
         self.rows = contiguous_rows(tokens, min(batch_size, max(1, tokens.events // 200)))
 
     def loss(self) -> float:
@@ -48,7 +48,7 @@ class Validation:
 
     def _running(self) -> Iterator[tuple[np.ndarray, int]]:
         """int64 (B, L + 1), one after the other, and 0."""
-        columns = min(self.rows.shape[1] - 1, -(-VALID_EVENTS // len(self.rows)))
+        columns = min(self.rows.shape[1] - 1, -(-self.events // len(self.rows)))
         for start in range(0, columns, self.length):
             yield self.rows[:, start : start + self.length + 1], 0
 
@@ -58,6 +58,6 @@ class Validation:
         fresh, columns = self.length - overlap, np.arange(self.length + 1)
         yield self.ids[columns][None].astype(np.int64), 0
         starts = np.arange(fresh, len(self.ids) - self.length, fresh)
-        starts = starts[:: max(1, -(-len(starts) * fresh // VALID_EVENTS))]
+        starts = starts[:: max(1, -(-len(starts) * fresh // self.events))]
         for first in range(0, len(starts), self.batch_size):
             yield self.ids[starts[first : first + self.batch_size, None] + columns].astype(np.int64), overlap

@@ -71,6 +71,18 @@ def test_steps_are_those_of_the_equation(model: Dynamic, data: TokenizedCorpus, 
     assert np.abs(values - static)[5:].min() > 1e-4
 
 
+def test_gradients_are_measured_of_the_loss_that_steps_lower(
+    model: Dynamic, data: TokenizedCorpus, monkeypatch
+) -> None:
+    before = model.statistics
+    monkeypatch.setattr(model, "statistics", {})
+    monkeypatch.setattr(model.network, "label_smoothing", 0.3)  # as in its training
+    model._measure(data.train)
+    assert model.network.label_smoothing == 0.3
+    for name, size in model.statistics.items():
+        assert torch.equal(size, before[name])
+
+
 @pytest.mark.parametrize("rule", ["rms", "sgd"])
 @pytest.mark.parametrize("base", [LSTM, GPT])
 def test_it_gains_where_the_text_is_another(data: TokenizedCorpus, base: str, rule: str) -> None:
