@@ -24,8 +24,8 @@ import numpy as np
 
 from lmbench.benchmark.result import Result, plain
 from lmbench.errors import ResultsError
-from lmbench.models.arrays import map_arrays, write_arrays
-from lmbench.training.checkpoints import write_json, write_text
+from lmbench.models.arrays import map_arrays
+from lmbench.training.checkpoints import write_arrays, write_json, write_text
 
 ARRAYS = ("ids", "ends", "passages", "segments", "counts")
 

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -70,6 +71,14 @@ class Tokens:
         """Each unit with the boundary before and after it, as views: S arrays of int32."""
         starts = np.concatenate(([0], self.ends[:-1]))
         return [self.ids[a : b + 1] for a, b in zip(starts, self.ends, strict=True)]
+
+
+def checksum(*splits: Tokens) -> str:
+    """SHA-256 of their ids, one after the other."""
+    digest = hashlib.sha256()
+    for tokens in splits:
+        digest.update(np.ascontiguousarray(tokens.ids).data)
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Arrays <-> one file that is mapped into memory: it opens in milliseconds whatever its size.
+"""One file of arrays, mapped into memory: it opens in milliseconds whatever its size.
 
 The file is safetensors, a header of names, types and offsets before the bare arrays, so that any reader of that format
 can look inside. Arrays are not read when it is opened but when they are used, and processes share them.
@@ -7,45 +7,16 @@ can look inside. Arrays are not read when it is opened but when they are used, a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from lmbench.errors import ModelError
-from lmbench.training.checkpoints import atomic
+from lmbench.training.checkpoints import TYPES
 
-TYPES: dict[str, np.dtype] = {
-    "I32": np.dtype("<i4"),
-    "I64": np.dtype("<i8"),
-    "F32": np.dtype("<f4"),
-    "F64": np.dtype("<f8"),
-}
 LONGEST_HEADER = 1 << 20
-BLOCK = 1 << 20
-"""Numbers that are written at a time."""
-
-
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write ``arrays``, flat and of one of ``TYPES``, as safetensors, whole or not at all.
-
-    Block by block, for the library would first copy all of them. Larger items come first, which keeps them aligned.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    names = {kind: name for name, kind in TYPES.items()}
-    ordered = sorted(arrays.items(), key=lambda item: -item[1].itemsize)
-    header, end = {}, 0
-    for name, array in ordered:
-        begin, end = end, end + array.nbytes
-        header[name] = {"dtype": names[array.dtype], "shape": list(array.shape), "data_offsets": [begin, end]}
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with atomic(path) as temporary, open(temporary, "wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for _, array in ordered:
-            for first in range(0, len(array), BLOCK):
-                file.write(np.ascontiguousarray(array[first : first + BLOCK]).data)
 
 
 @contextmanager

@@ -14,13 +14,13 @@ import numpy as np
 from lmbench.compiled import in_threads
 from lmbench.corpus.batches import Batch, Tokens
 from lmbench.errors import UsageError
-from lmbench.models.arrays import damage_told, map_arrays, write_arrays
+from lmbench.models.arrays import damage_told, map_arrays
 from lmbench.models.base import Trainable, read_model, write_model
 from lmbench.models.clusters import exchange
 from lmbench.models.factored import CLASSES, WORDS, Factor, Trie, estimate, histories, open_ends_of
 from lmbench.models.interpolation import fit_weights
 from lmbench.training.budget import Budget, FitReport, Progress, Silent
-from lmbench.training.checkpoints import Checkpoints
+from lmbench.training.checkpoints import Checkpoints, write_arrays
 
 ARRAYS_FILE = "class-ngram.safetensors"
 CHUNK = 1 << 16

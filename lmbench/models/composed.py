@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from lmbench.corpus.batches import Tokens
+from lmbench.corpus.batches import Tokens, checksum
 from lmbench.errors import ModelError, UsageError
 from lmbench.models import registry
 from lmbench.models.base import LanguageModel, Trainable, read_model, write_model
@@ -183,18 +183,36 @@ def _fit_part(
         raise ModelError(f"{part.kind} cannot be trained, so it cannot be part of a model that is.")
     if checkpoints is None:
         return part, fit(train, valid, budget, progress)
-    folder, asked = part_folder(checkpoints.directory, number), registry.describe(part)
-    kept = folder / FIT_FILE
+    folder = part_folder(checkpoints.directory, number)
+    kept, asked = folder / FIT_FILE, {"asked": registry.describe(part), **_terms(train, valid, budget)}
     if kept.is_file():
         facts = json.loads(kept.read_text(encoding="utf-8"))
-        if facts["asked"] == asked:
+        report = FitReport.from_dict(facts["report"])
+        other = [name for name, value in asked.items() if facts.get(name) != value]
+        if report.stopped == "closed-form" and "budget" in other:
+            other.remove("budget")
+        if not other:
             progress.note("was done before; it is read, not trained again")
-            return registry.load(folder), FitReport.from_dict(facts["report"])
+            return registry.load(folder), report
+        if "asked" not in other:
+            raise UsageError(
+                f"{folder} holds a part that was trained with another {' and another '.join(other)}. Ask for the same "
+                "to go on, or delete the folder to start anew."
+            )
     report = fit(train, valid, budget, progress, Checkpoints(folder))
     part.save(folder)
-    write_json(kept, {"asked": asked, "report": report.to_dict()})
+    write_json(kept, {**asked, "report": report.to_dict()})
     Checkpoints(folder).clear()
     return part, report
+
+
+def _terms(train: Tokens, valid: Tokens, budget: Budget | None) -> dict[str, str]:
+    """What decides, beside its specification, what a part learns."""
+    return {
+        "budget": str(budget),
+        "text": checksum(train, valid),
+        "vocabulary": train.tokenizer.vocabulary.sha256,
+    }
 
 
 def _link(source: Path, target: Path) -> bool:

@@ -23,7 +23,7 @@ from lmbench.models.network import Network, detached
 from lmbench.models.neural import NeuralModel
 from lmbench.models.recurrent import RecurrentLayer
 from lmbench.training.budget import Progress
-from lmbench.training.checkpoints import atomic
+from lmbench.training.checkpoints import write_tensors
 
 STATISTICS_FILE = "gradients.safetensors"
 RATES = {"rms": (0.0003, 0.001, 0.003, 0.01), "sgd": (0.03, 0.1, 0.3, 1.0)}
@@ -257,13 +257,8 @@ class Dynamic(Wrapper):
 
     def save(self, directory: Path) -> None:
         """Write also the size of gradients, ``gradients.safetensors``."""
-        from safetensors.torch import save_file
-
         if self.statistics:
-            directory = Path(directory)
-            directory.mkdir(parents=True, exist_ok=True)
-            with atomic(directory / STATISTICS_FILE) as temporary:
-                save_file({name: size.cpu().contiguous() for name, size in self.statistics.items()}, str(temporary))
+            write_tensors(Path(directory) / STATISTICS_FILE, self.statistics)
         super().save(directory)
 
     @classmethod

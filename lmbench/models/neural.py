@@ -24,7 +24,7 @@ from lmbench.models.sizing import affordable_operations, affordable_width, expec
 from lmbench.models.softmax import AdaptiveEmbedding
 from lmbench.training import loop
 from lmbench.training.budget import Budget, FitReport, Progress, Silent
-from lmbench.training.checkpoints import Checkpoints, atomic
+from lmbench.training.checkpoints import Checkpoints, write_tensors
 from lmbench.training.compilation import compiled
 from lmbench.training.devices import IN_BLOCKS, enough_memory, resolve_device, resolve_precision
 from lmbench.training.distributed import processes
@@ -346,13 +346,8 @@ class NeuralModel(Trainable):
 
     def save(self, directory: Path) -> None:
         """Write ``model.json`` and ``weights.safetensors``."""
-        from safetensors.torch import save_file
-
         directory = Path(directory)
-        weights = {name: value.detach().cpu().contiguous() for name, value in self._fitted().state_dict().items()}
-        directory.mkdir(parents=True, exist_ok=True)
-        with atomic(directory / WEIGHTS_FILE) as temporary:
-            save_file(weights, str(temporary))
+        write_tensors(directory / WEIGHTS_FILE, self._fitted().state_dict())
         write_model(directory, self, {"config": asdict(self.config)})
 
     @classmethod

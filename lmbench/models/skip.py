@@ -12,11 +12,11 @@ import numpy as np
 
 from lmbench.corpus.batches import Batch, Tokens
 from lmbench.errors import UsageError
-from lmbench.models.arrays import damage_told, map_arrays, write_arrays
+from lmbench.models.arrays import damage_told, map_arrays
 from lmbench.models.base import Trainable, read_model, write_model
 from lmbench.models.factored import WORDS, Factor, Trie, estimate, histories, open_ends_of
 from lmbench.training.budget import Budget, FitReport, Progress, Silent
-from lmbench.training.checkpoints import Checkpoints
+from lmbench.training.checkpoints import Checkpoints, write_arrays
 
 ARRAYS_FILE = "skip.safetensors"
 

@@ -10,10 +10,22 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from lmbench.errors import ModelError, ResultsError
 from lmbench.training.distributed import processes
+
+TYPES: dict[str, np.dtype] = {
+    "U8": np.dtype("u1"),
+    "I32": np.dtype("<i4"),
+    "I64": np.dtype("<i8"),
+    "F32": np.dtype("<f4"),
+    "F64": np.dtype("<f8"),
+}
+"""What safetensors calls the types of numbers that are kept."""
+BLOCK = 1 << 20
+"""Numbers that are written at a time."""
 
 
 @contextmanager
@@ -28,9 +40,9 @@ def atomic(path: Path) -> Iterator[Path]:
         yield temporary
         if processes().leads:
             os.replace(temporary, path)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise ResultsError(
-            f"{path} could not be written: {getattr(error, 'strerror', None) or error}. "
+            f"{path} could not be written: {error.strerror or error}. "
             "Free some space or name another folder with --out; what was written before is intact."
         ) from None
     finally:
@@ -47,6 +59,36 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write ``content`` as JSON, atomically."""
     write_text(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> None:
+    """Write ``arrays``, each of one of ``TYPES``, as safetensors, whole or not at all.
+
+    Block by block, for the library would first copy all of them; and it would write a file that only its owner may
+    read, by a name of its own, which stays behind where the process is killed. Larger items come first, which keeps
+    them aligned.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    names = {kind: name for name, kind in TYPES.items()}
+    ordered = sorted(arrays.items(), key=lambda item: -item[1].itemsize)
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    end = 0
+    for name, array in ordered:
+        begin, end = end, end + array.nbytes
+        header[name] = {"dtype": names[array.dtype], "shape": list(array.shape), "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with atomic(path) as temporary, open(temporary, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for _, array in ordered:
+            flat = array.reshape(-1)
+            for first in range(0, len(flat), BLOCK):
+                file.write(np.ascontiguousarray(flat[first : first + BLOCK]).data)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
+    """``write_arrays`` of torch tensors, wherever they are."""
+    write_arrays(path, {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}, metadata)
 
 
 class Checkpoints:
@@ -72,15 +114,14 @@ class Checkpoints:
         """Keep ``tensors`` (name -> torch tensor) and ``state`` (JSON values), replacing what was kept."""
         if not processes().leads:
             return
-        from safetensors.torch import save_file
-
-        self.directory.mkdir(parents=True, exist_ok=True)
-        contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        with atomic(self.path) as temporary:
-            save_file(contiguous, str(temporary), metadata={"state": json.dumps(state)})
+        write_tensors(self.path, tensors, {"state": json.dumps(state)})
 
     def load(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """The kept tensors and state, or None where nothing is kept."""
+        """The kept tensors and state, or None where nothing is kept. What a process that was killed left half written
+        is removed."""
+        if processes().leads:
+            for left in self.directory.glob(".*.part"):
+                left.unlink(missing_ok=True)
         if not self.path.exists():
             return None
         with self._opened() as file:

@@ -11,7 +11,8 @@ from typing import Any
 
 @contextmanager
 def deferred_interrupt() -> Iterator[threading.Event]:
-    """Hold SIGINT and SIGTERM back until a step is complete; a second one interrupts at once."""
+    """Hold SIGINT and SIGTERM back until a step is complete; a second one interrupts at once, and so does the end of
+    the block where nobody has looked any more. A signal that the process ignores stays ignored."""
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event
@@ -22,9 +23,12 @@ def deferred_interrupt() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         event.set()
 
-    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    heeded = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, remember) for number in heeded}
     try:
         yield event
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    if event.is_set():
+        raise KeyboardInterrupt

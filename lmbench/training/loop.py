@@ -7,7 +7,6 @@ update), *predict* (validation; the best weights are kept).
 
 from __future__ import annotations
 
-import hashlib
 import math
 import threading
 import time
@@ -17,7 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from lmbench.corpus.batches import Tokens, TrainingRows
+from lmbench.corpus.batches import Tokens, TrainingRows, checksum
 from lmbench.errors import DivergenceError
 from lmbench.training.budget import Budget, CurvePoint, FitReport, Progress
 from lmbench.training.checkpoints import Checkpoints
@@ -107,7 +106,7 @@ class _Training:
         settings = {
             "number of processes": self.processes.size,
             "budget": str(budget),
-            "text": hashlib.sha256(train_tokens.ids.tobytes() + valid_tokens.ids.tobytes()).hexdigest(),
+            "text": checksum(train_tokens, valid_tokens),
             "shapes": {name: list(value.shape) for name, value in network.state_dict().items()},
         }
         self.state = State(self.parallel, plan, self.clock, settings)
@@ -139,7 +138,9 @@ class _Training:
         """Step after step, pass after pass, until the budget or the patience is used up; which of the two it was."""
         started = time.perf_counter() - self.clock.seconds
         keep_at = self.clock.seconds + 1.0
-        ended = bool(self.state.best) and self.clock.fraction() >= 1.0  # cut off between its last step and its report
+        if self.state.best and self.state.worse >= self.plan.patience:  # cut off between its last step and its report,
+            return "early-stop"
+        ended = bool(self.state.best) and self.clock.fraction() >= 1.0  # as here
         while not ended:
             epoch, first = divmod(self.clock.step, self.data.steps)
             if first == 0:
@@ -150,7 +151,8 @@ class _Training:
                 ended = self.clock.fraction() >= 1.0
                 if self.clock.due(self.plan.validations, len(self.state.curve)):
                     self._validate()
-                    self.clock.seconds, _ = self.processes.agree(time.perf_counter() - started)
+                    seconds = time.perf_counter() - started
+                    self.clock.seconds, cut_off = self.processes.agree(seconds, cut_off or interrupted.is_set())
                 if cut_off or self.clock.seconds > keep_at:
                     began = self.clock.seconds
                     self._keep(cut_off)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import threading
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,7 +26,8 @@ class TensorBoard:
 
     ``watcher``: where all of it is passed on to. A training that goes on takes the place of what was drawn after that
     step; the second network of a mixture, whose steps begin anew, has a folder of its own. Raises UsageError where the
-    package tensorboard is not installed, ResultsError where its files cannot be written.
+    package tensorboard is not installed, ResultsError where its files cannot be written; if only the last of a training
+    cannot, that is no more than a note.
     """
 
     def __init__(self, directory: str | Path, watcher: Progress, name: str = "model") -> None:
@@ -40,12 +42,20 @@ class TensorBoard:
         self._create = SummaryWriter
         self._writer: Any = None
         self._name, self._part, self._step = name, 1, 0
+        self._hook = threading.excepthook
 
     def __enter__(self) -> Self:
+        threading.excepthook = self._failed
         return self
 
     def __exit__(self, *_: object) -> None:
         self._close()
+        threading.excepthook = self._hook
+
+    def _failed(self, thread: Any) -> None:
+        """What the thread that writes cannot write is raised again by the next figure, or told at the end."""
+        if not isinstance(thread.exc_value, OSError):
+            self._hook(thread)
 
     def begin(self, name: str) -> None:
         """The model called ``name`` comes next."""
@@ -90,6 +100,10 @@ class TensorBoard:
         return self.directory / (name if self._part == 1 else f"{name}-part-{self._part}")
 
     def _close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        try:
+            writer.close()
+        except OSError as error:
+            self.note(f"The last figures in {self._folder()} could not be written: {error.strerror or error}.")

@@ -95,6 +95,26 @@ def test_a_fit_that_was_cut_off_goes_on_after_the_base(data: TokenizedCorpus, tm
     np.testing.assert_array_equal(again.log_probs(batch), whole.log_probs(batch))
 
 
+def test_a_part_of_another_training_is_not_taken(data: TokenizedCorpus, tmp_path: Path, monkeypatch) -> None:
+    """A part that a fit which was cut off had finished on another text, or with another budget."""
+    spec, checkpoints = "ngram:order=2+lstm:hidden=4:batch_size=2:sequence_length=5:device=cpu", Checkpoints(tmp_path)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):  # noqa: PT012
+        cut = registry.create(spec)
+        patched.setattr(type(cut), "fit_weights", interrupt)
+        cut.fit(data.train, data.valid, Budget(steps=4), checkpoints=checkpoints)
+    assert (tmp_path / "part-2" / "fit.json").is_file()
+    with pytest.raises(UsageError, match=r"part-2 holds a part that was trained with another budget\."):
+        registry.create(spec).fit(data.train, data.valid, Budget(steps=2), checkpoints=checkpoints)
+    with pytest.raises(UsageError, match=r"part-1 holds a part that was trained with another text\."):
+        registry.create(spec).fit(data.valid, data.train, Budget(steps=4), checkpoints=checkpoints)
+    report = registry.create(spec).fit(data.train, data.valid, Budget(steps=4), checkpoints=checkpoints)
+    assert report.steps == 4
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

@@ -17,6 +17,8 @@ from lmbench.models.registry import create
 from lmbench.scoring.scorer import token_log_probs
 from lmbench.training.budget import Budget, Silent
 from lmbench.training.checkpoints import Checkpoints
+from lmbench.training.interruption import deferred_interrupt
+from lmbench.training.validation import Validation
 
 LSTM = "lstm:hidden=8:batch_size=2:sequence_length=5:device=cpu:dropout=0.3:learning_rate=1"
 GPT = "gpt:width=8:heads=2:layers=1:batch_size=2:sequence_length=5:device=cpu:dropout=0.3"
@@ -86,6 +88,76 @@ def test_an_interrupted_training_goes_on_to_the_same_numbers(tokens, tmp_path, s
     assert [point.valid_loss for point in again.curve] == [point.valid_loss for point in report.curve]
     batch = Batch.of(tokens[1].rows())
     np.testing.assert_array_equal(rest.log_probs(batch), whole.log_probs(batch))
+
+
+@pytest.mark.parametrize("last", [1, 4])
+def test_an_interrupt_during_a_validation_is_heeded(tokens, tmp_path, monkeypatch, last):
+    """Also during the last, after which there is no step that would look."""
+    validate, calls = Validation.loss, []
+
+    def interrupted(self):
+        calls.append(1)
+        if len(calls) == last:
+            signal.raise_signal(signal.SIGTERM)
+        return validate(self)
+
+    spec = f"{ADAM}:validations=4"
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):  # noqa: PT012
+        patched.setattr(Validation, "loss", interrupted)
+        create(spec).fit(*tokens, Budget(steps=24), None, Checkpoints(tmp_path))
+    assert len(calls) == last
+    rest, whole = create(spec), create(spec)
+    again = rest.fit(*tokens, Budget(steps=24), None, Checkpoints(tmp_path))
+    report = whole.fit(*tokens, Budget(steps=24))
+    assert (again.steps, len(again.curve)) == (report.steps, len(report.curve)) == (24, 4)
+    batch = Batch.of(tokens[1].rows())
+    np.testing.assert_array_equal(rest.log_probs(batch), whole.log_probs(batch))
+
+
+def test_an_interrupt_after_the_last_look_is_not_lost_and_ignored_signals_stay_so():
+    with pytest.raises(KeyboardInterrupt), deferred_interrupt():
+        signal.raise_signal(signal.SIGINT)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with deferred_interrupt() as event:
+            signal.raise_signal(signal.SIGINT)
+        assert not event.is_set()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_state_kept_at_an_early_stop_is_not_trained_on(tokens, tmp_path, monkeypatch):
+    spec = LSTM.replace("learning_rate=1", "learning_rate=60:optimizer=sgd:validations=90:patience=1")
+    whole = create(spec)
+    report = whole.fit(*tokens, Budget(steps=90))
+    assert report.stopped == "early-stop"
+    validate, calls = Validation.loss, []
+
+    def interrupted(self):
+        calls.append(1)
+        if len(calls) == len(report.curve):
+            signal.raise_signal(signal.SIGINT)
+        return validate(self)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):  # noqa: PT012
+        patched.setattr(Validation, "loss", interrupted)
+        create(spec).fit(*tokens, Budget(steps=90), None, Checkpoints(tmp_path))
+    rest = create(spec)
+    again = rest.fit(*tokens, Budget(steps=90), None, Checkpoints(tmp_path))
+    assert (again.stopped, again.steps, again.tokens) == (report.stopped, report.steps, report.tokens)
+    batch = Batch.of(tokens[1].rows())
+    np.testing.assert_array_equal(rest.log_probs(batch), whole.log_probs(batch))
+
+
+def test_what_a_killed_process_left_half_written_is_removed(tokens, tmp_path):
+    (tmp_path / ".checkpoint.safetensors.0.999.part").write_bytes(b"half")
+    model = create(LSTM)
+    model.fit(*tokens, Budget(steps=2), None, Checkpoints(tmp_path))
+    assert not [path.name for path in tmp_path.iterdir() if path.name.endswith(".part")]
+    model.save(tmp_path)
+    mask = os.umask(0o022)
+    os.umask(mask)
+    assert (tmp_path / "weights.safetensors").stat().st_mode & 0o777 == 0o666 & ~mask  # a colleague may read it
 
 
 def test_a_training_keeps_its_size_on_a_machine_that_is_measured_to_be_faster(tokens, tmp_path, monkeypatch):
@@ -220,7 +292,7 @@ def test_a_training_goes_on_in_other_parts(tokens, tmp_path, spec, before, after
         cut.fit(*tokens, Budget(steps=12), Interrupt(5), Checkpoints(tmp_path))
     rest = create(f"{spec}:accumulation={after}:validations=12")
     report = rest.fit(*tokens, Budget(steps=12), None, Checkpoints(tmp_path))
-    assert report.notes == (f"taken up at step 6 with other settings: accumulation {before}, now {after}",)
+    assert report.notes == (f"taken up at step 5 with other settings: accumulation {before}, now {after}",)
     batch = Batch.of(tokens[1].rows())
     np.testing.assert_allclose(rest.log_probs(batch), whole.log_probs(batch), atol=1e-3)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from lmbench.errors import UsageError
+from lmbench.errors import ResultsError, UsageError
 from lmbench.training.budget import Silent
 from lmbench.training.tensorboard import TensorBoard
 
@@ -64,3 +65,30 @@ def test_without_the_package_the_command_that_installs_it_is_named(tmp_path: Pat
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard.writer", None)
     with pytest.raises(UsageError, match="pip install tensorboard"):
         TensorBoard(tmp_path, Silent())
+
+
+def test_what_cannot_be_written_is_told_once(tmp_path: Path, monkeypatch, capfd) -> None:
+    """A full disk is found by the thread that writes: by the next figure as an error, at the end as a note."""
+    module = pytest.importorskip("tensorboard.summary.writer.record_writer")
+    notes: list[str] = []
+    before = threading.excepthook
+
+    class Notes(Silent):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with TensorBoard(tmp_path, Notes()) as logs:
+        logs.update(0.5, step=20, loss=3.0)
+        monkeypatch.setattr(module.RecordWriter, "flush", full)
+    assert [note.partition(tmp_path.name)[2] for note in notes] == [
+        "/model could not be written: No space left on device."
+    ]
+    with TensorBoard(tmp_path, Notes(), "other") as logs, pytest.raises(ResultsError, match="No space left"):  # noqa: PT012
+        monkeypatch.setattr(module.RecordWriter, "write", full)
+        for step in range(1000):
+            logs.update(0.5, step=step, loss=3.0)
+    assert "Traceback" not in capfd.readouterr().err
+    assert threading.excepthook is before

@@ -11,13 +11,13 @@ import numpy as np
 
 from lmbench.corpus.batches import Batch, Tokens
 from lmbench.errors import UsageError
-from lmbench.models.arrays import damage_told, map_arrays, write_arrays
+from lmbench.models.arrays import damage_told, map_arrays
 from lmbench.models.base import Trainable, read_model, write_model
 from lmbench.models.infinigram.smoothing import Discounts, learn_discounts, shares
 from lmbench.models.infinigram.table import Table, estimate, history_lengths
 from lmbench.models.infinigram.tree import UNLIMITED, context_tree
 from lmbench.training.budget import Budget, FitReport, Progress, Silent
-from lmbench.training.checkpoints import Checkpoints
+from lmbench.training.checkpoints import Checkpoints, write_arrays
 
 ARRAYS_FILE = "infinigram.safetensors"
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lmbench.models.arrays import map_arrays, write_arrays
+from lmbench.models.arrays import map_arrays
 from lmbench.models.ngram.table import Grams, Table
+from lmbench.training.checkpoints import write_arrays
 
 NAMES = ("begins", "words", "log_probs", "log_backoffs")
 

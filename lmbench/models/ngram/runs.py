@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 
 from lmbench.errors import UsageError
-from lmbench.models.arrays import map_arrays, write_arrays
+from lmbench.models.arrays import map_arrays
 from lmbench.models.ngram.counting import Counts, GramCounts, count
 from lmbench.models.ngram.merging import NAMES, merge, open_array, path_of, remove
 from lmbench.models.ngram.recursion import Allocate
-from lmbench.training.checkpoints import write_json
+from lmbench.training.checkpoints import write_arrays, write_json
 
 MANIFEST = "counting.json"
 VERSION = 1
