@@ -54,7 +54,7 @@ class TensorBoard:
 
     def _failed(self, thread: Any) -> None:
         """What the thread that writes cannot write is raised again by the next figure, or told at the end."""
-        if not isinstance(thread.exc_value, OSError):
+        if not (isinstance(thread.exc_value, OSError) and type(thread.thread).__module__.startswith("tensorboard.")):
             self._hook(thread)
 
     def begin(self, name: str) -> None:
@@ -89,6 +89,7 @@ class TensorBoard:
             for tag, value in values.items():
                 self._writer.add_scalar(tag, value, step)
         except OSError as error:
+            self._writer = None
             raise ResultsError(
                 f"{self._folder()} could not be written: {error.strerror or error}. Free some space, or name another "
                 "folder with --tensorboard."

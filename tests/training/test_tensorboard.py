@@ -90,5 +90,6 @@ def test_what_cannot_be_written_is_told_once(tmp_path: Path, monkeypatch, capfd)
         monkeypatch.setattr(module.RecordWriter, "write", full)
         for step in range(1000):
             logs.update(0.5, step=step, loss=3.0)
+    assert len(notes) == 1
     assert "Traceback" not in capfd.readouterr().err
     assert threading.excepthook is before
