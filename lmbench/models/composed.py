@@ -188,7 +188,7 @@ def _fit_part(
     if kept.is_file():
         facts = json.loads(kept.read_text(encoding="utf-8"))
         report = FitReport.from_dict(facts["report"])
-        other = [name for name, value in asked.items() if facts.get(name) != value]
+        other = [name for name, value in asked.items() if facts.get(name, value) != value]
         if report.stopped == "closed-form" and "budget" in other:
             other.remove("budget")
         if not other:
@@ -209,7 +209,7 @@ def _fit_part(
 def _terms(train: Tokens, valid: Tokens, budget: Budget | None) -> dict[str, str]:
     """What decides, beside its specification, what a part learns."""
     return {
-        "budget": str(budget),
+        "budget": str(Budget.of(budget)),
         "text": checksum(train, valid),
         "vocabulary": train.tokenizer.vocabulary.sha256,
     }

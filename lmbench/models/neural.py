@@ -172,8 +172,7 @@ class NeuralModel(Trainable):
 
         Raises TrainingError where training diverges or memory runs out.
         """
-        budget, progress = Budget.parse(budget) if isinstance(budget, str) else budget, progress or Silent()
-        budget = budget or Budget(seconds=60)
+        budget, progress = Budget.of(budget), progress or Silent()
         self._check_text(train)
         if checkpoints is not None:
             self._begun(checkpoints.state())

@@ -49,6 +49,11 @@ class Budget:
             return cls(epochs=number)
         raise UsageError(f"'{text}' is not a budget. Write seconds, steps or epochs: 60s, 5m, 2000steps, 5epochs.")
 
+    @classmethod
+    def of(cls, budget: Budget | str | None) -> Budget:
+        """``budget``, read where it is text; a minute where none is given."""
+        return cls.parse(budget) if isinstance(budget, str) else budget or cls(seconds=60)
+
     def __str__(self) -> str:
         if self.seconds is not None:
             return f"{self.seconds:g}s"

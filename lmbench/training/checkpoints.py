@@ -120,8 +120,9 @@ class Checkpoints:
         """The kept tensors and state, or None where nothing is kept. What a process that was killed left half written
         is removed."""
         if processes().leads:
-            for left in self.directory.glob(".*.part"):
-                left.unlink(missing_ok=True)
+            for left in self.directory.glob(".*.[0-9]*.[0-9]*.part"):
+                with suppress(OSError):
+                    left.unlink()
         if not self.path.exists():
             return None
         with self._opened() as file:

@@ -27,6 +27,10 @@ def deferred_interrupt() -> Iterator[threading.Event]:
     before = {number: signal.signal(number, remember) for number in heeded}
     try:
         yield event
+    except Exception as error:
+        if event.is_set():  # whoever interrupts does not wait for what else goes wrong
+            raise KeyboardInterrupt from error
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

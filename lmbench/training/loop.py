@@ -109,9 +109,12 @@ class _Training:
             "text": checksum(train_tokens, valid_tokens),
             "shapes": {name: list(value.shape) for name, value in network.state_dict().items()},
         }
+        if events != VALID_EVENTS:
+            settings["events of a validation"] = events
         self.state = State(self.parallel, plan, self.clock, settings)
         self.guessing = math.log(train_tokens.vocabulary_size)
-        self.limit = min(4 * self.guessing + 20, 60)  # far worse than guessing: lost for good
+        # Far worse than guessing: lost for good. SoftmaxLoss tells no more than 69 nats.
+        self.limit = min(4 * self.guessing + 20, 60)
         self.rate_now, self.norm = self.rate, torch.zeros(())  # of the last step: its rate, its gradient's norm
         replays = self.device.type == "cuda" and self.processes.alone and bool(network.replayable)
         self.replay = Replay(self.parallel.loss, self.device) if replays else None
@@ -125,6 +128,9 @@ class _Training:
         try:
             with self.replay.turn() if self.replay else nullcontext():
                 stopped = self._learn(interrupted)
+            if self.processes.agree(0.0, interrupted.is_set())[1]:  # during the last validation
+                self._keep(asked=True)
+                raise KeyboardInterrupt
         except DivergenceError as error:
             error.best = bool(self.state.best)
             self._put_back()
@@ -138,9 +144,10 @@ class _Training:
         """Step after step, pass after pass, until the budget or the patience is used up; which of the two it was."""
         started = time.perf_counter() - self.clock.seconds
         keep_at = self.clock.seconds + 1.0
-        if self.state.best and self.state.worse >= self.plan.patience:  # cut off between its last step and its report,
+        # A training that was cut off between its last step and its report has no step left.
+        if self.state.worse >= self.plan.patience:
             return "early-stop"
-        ended = bool(self.state.best) and self.clock.fraction() >= 1.0  # as here
+        ended = bool(self.state.best) and self.clock.fraction() >= 1.0
         while not ended:
             epoch, first = divmod(self.clock.step, self.data.steps)
             if first == 0:
@@ -151,8 +158,7 @@ class _Training:
                 ended = self.clock.fraction() >= 1.0
                 if self.clock.due(self.plan.validations, len(self.state.curve)):
                     self._validate()
-                    seconds = time.perf_counter() - started
-                    self.clock.seconds, cut_off = self.processes.agree(seconds, cut_off or interrupted.is_set())
+                    self.clock.seconds, _ = self.processes.agree(time.perf_counter() - started)
                 if cut_off or self.clock.seconds > keep_at:
                     began = self.clock.seconds
                     self._keep(cut_off)

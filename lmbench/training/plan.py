@@ -15,7 +15,7 @@ NOT_NEGATIVE = ("weight_decay", "clip", "seed")
 SHARES = ("warmup", "average_decay", "reset")
 VALIDATION_SHARE = 0.1
 """Of a budget in seconds, at most this share is spent on validations before the last; of one in steps or epochs, as
-much text as this share of what is trained on may be read for them."""
+many events may be asked for as this share of those that are trained on."""
 
 
 @dataclass(frozen=True)

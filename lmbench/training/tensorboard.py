@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -49,8 +50,10 @@ class TensorBoard:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._close()
-        threading.excepthook = self._hook
+        try:
+            self._close()
+        finally:
+            threading.excepthook = self._hook
 
     def _failed(self, thread: Any) -> None:
         """What the thread that writes cannot write is raised again by the next figure, or told at the end."""
@@ -107,4 +110,6 @@ class TensorBoard:
         try:
             writer.close()
         except OSError as error:
+            with suppress(OSError):  # its thread ends
+                writer.file_writer.close()
             self.note(f"The last figures in {self._folder()} could not be written: {error.strerror or error}.")

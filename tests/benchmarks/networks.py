@@ -188,7 +188,11 @@ def main() -> None:
         lines.append(line)
 
     about = describe_environment()
-    name = f"{about['processor']}, {torch.get_num_threads()} threads" if on_cpu else torch.cuda.get_device_name()
+    name = (
+        f"{about['processor']}, {torch.get_num_threads()} threads"
+        if on_cpu
+        else torch.cuda.get_device_name(given.device)
+    )
     features = ", " + " ".join(about["vector_extensions"]) if on_cpu and about["vector_extensions"] else ""
     say(f"torch {torch.__version__}, {name}{features}\n")
     say("| model | precision | ms a step | trained tokens/s | scored tokens/s | product, GFLOP/s | of that |")

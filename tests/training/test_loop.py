@@ -117,6 +117,9 @@ def test_an_interrupt_during_a_validation_is_heeded(tokens, tmp_path, monkeypatc
 def test_an_interrupt_after_the_last_look_is_not_lost_and_ignored_signals_stay_so():
     with pytest.raises(KeyboardInterrupt), deferred_interrupt():
         signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), deferred_interrupt():  # noqa: PT012
+        signal.raise_signal(signal.SIGINT)
+        raise TrainingError("what goes wrong after it")
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with deferred_interrupt() as event:
@@ -292,7 +295,7 @@ def test_a_training_goes_on_in_other_parts(tokens, tmp_path, spec, before, after
         cut.fit(*tokens, Budget(steps=12), Interrupt(5), Checkpoints(tmp_path))
     rest = create(f"{spec}:accumulation={after}:validations=12")
     report = rest.fit(*tokens, Budget(steps=12), None, Checkpoints(tmp_path))
-    assert report.notes == (f"taken up at step 5 with other settings: accumulation {before}, now {after}",)
+    assert report.notes == (f"taken up at step 6 with other settings: accumulation {before}, now {after}",)
     batch = Batch.of(tokens[1].rows())
     np.testing.assert_allclose(rest.log_probs(batch), whole.log_probs(batch), atol=1e-3)
 

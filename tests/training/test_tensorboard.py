@@ -87,6 +87,7 @@ def test_what_cannot_be_written_is_told_once(tmp_path: Path, monkeypatch, capfd)
         "/model could not be written: No space left on device."
     ]
     with TensorBoard(tmp_path, Notes(), "other") as logs, pytest.raises(ResultsError, match="No space left"):  # noqa: PT012
+        logs.update(0.5, step=0, loss=3.0)
         monkeypatch.setattr(module.RecordWriter, "write", full)
         for step in range(1000):
             logs.update(0.5, step=step, loss=3.0)
