@@ -80,9 +80,9 @@ def test_what_cannot_be_written_is_told_once(tmp_path: Path, monkeypatch, capfd)
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    with TensorBoard(tmp_path, Notes()) as logs:
+    with monkeypatch.context() as patched, TensorBoard(tmp_path, Notes()) as logs:
         logs.update(0.5, step=20, loss=3.0)
-        monkeypatch.setattr(module.RecordWriter, "flush", full)
+        patched.setattr(module.RecordWriter, "flush", full)
     assert [note.partition(tmp_path.name)[2] for note in notes] == [
         "/model could not be written: No space left on device."
     ]
