@@ -55,11 +55,13 @@ class Composed(Trainable):
 
         With ``checkpoints`` a part that is done is kept beside them, and read by a fit that goes on.
         """
-        reports = []
+        reports, terms = [], {}
+        if checkpoints is not None and len(self.reports) < len(self.parts):
+            terms = _terms(train, valid, budget)
         for number, part in enumerate(self.parts):
             if number not in self.reports:
                 progress.note(f"part {number + 1} of {len(self.parts)}: {self.names[number]}")
-                part, report = _fit_part(part, train, valid, budget, progress, checkpoints, number)
+                part, report = _fit_part(part, train, valid, budget, progress, checkpoints, number, terms)
                 self.parts = (*self.parts[:number], part, *self.parts[number + 1 :])
             reports.append(self.reports.get(number) or report)
         return reports
@@ -176,15 +178,17 @@ def _fit_part(
     progress: Progress,
     checkpoints: Checkpoints | None,
     number: int,
+    terms: dict[str, str],
 ) -> tuple[LanguageModel, FitReport]:
-    """The part, trained, or as it was kept beside ``checkpoints`` by a fit that was cut off; and its report."""
+    """The part, trained, or as it was kept beside ``checkpoints`` by a fit on the same ``terms`` that was cut off; and
+    its report."""
     fit = getattr(part, "fit", None)  # isinstance would ask an unfitted network for its size
     if fit is None:
         raise ModelError(f"{part.kind} cannot be trained, so it cannot be part of a model that is.")
     if checkpoints is None:
         return part, fit(train, valid, budget, progress)
     folder = part_folder(checkpoints.directory, number)
-    kept, asked = folder / FIT_FILE, {"asked": registry.describe(part), **_terms(train, valid, budget)}
+    kept, asked = folder / FIT_FILE, {"asked": registry.describe(part), **terms}
     if kept.is_file():
         facts = json.loads(kept.read_text(encoding="utf-8"))
         report = FitReport.from_dict(facts["report"])

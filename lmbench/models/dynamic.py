@@ -69,7 +69,7 @@ class Dynamic(Wrapper):
     2018), with g the gradient of its mean loss, t the trained weights, and r the root mean square of each weight's
     gradient on the training text::
 
-        w <- w - rate g / (r + 3 mean r) + decay min(r / mean r, 1 / decay) (t - w)      rms
+        w <- w - rate g / (r + 3 mean r) + decay min(r / mean r, 1 / decay) (t - w)    rms
         w <- w - rate g + decay (t - w)                                                sgd
 
     Each row of a batch begins from the trained weights, and so does each text. Segments of a network whose windows
@@ -281,17 +281,14 @@ class Dynamic(Wrapper):
 
 @contextmanager
 def _differentiable(network: Network) -> Iterator[None]:
-    """Within it the kernels of a GPU keep what the gradient of a recurrent layer needs; nothing is dropped, no target
-    smoothed."""
+    """Within it the kernels of a GPU keep what the gradient of a recurrent layer needs; nothing is dropped."""
     network.eval()
-    smoothing, network.label_smoothing = network.label_smoothing, 0.0
     for module in network.modules():
         module.training = isinstance(module, RecurrentLayer)
     try:
         yield
     finally:
         network.eval()
-        network.label_smoothing = smoothing
 
 
 def _segments(network: Network, size: int, segment: int) -> Iterator[tuple[int, int, int]]:

@@ -161,14 +161,14 @@ class Network(nn.Module, ABC):
         return self.cross_entropy(hidden.flatten(0, 1), rows[:, 1:].flatten()), detached(state)
 
     def cross_entropy(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """float (N, E), int64 (N,) -> mean of -ln p of the targets, smoothed while there is a gradient."""
+        """float (N, E), int64 (N,) -> mean of -ln p of the targets, which are smoothed in training."""
         if not torch.is_grad_enabled():  # validation: as in scoring
             return -self.log_probs_of(hidden, targets).mean()
         if self.adaptive:
             vectors, bias, clusters = self.adaptive
             return vectors.loss(hidden, bias, clusters, targets, self.precision)
         matrix, self._matrix = self._matrix, None
-        how = self.precision, len(targets), self.label_smoothing
+        how = self.precision, len(targets), self.label_smoothing if self.training else 0.0
         return SoftmaxLoss.apply(hidden, self.softmax_weight if matrix is None else matrix, self.bias, targets, *how)
 
     def loss_after(self, rows: Tensor, seen: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""State of a training run <-> files: safetensors and JSON, written atomically, never pickled."""
+"""Arrays and the state of a training run <-> files: safetensors and JSON, written atomically, never pickled."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ class _Training:
         try:
             with self.replay.turn() if self.replay else nullcontext():
                 stopped = self._learn(interrupted)
-            if self.processes.agree(0.0, interrupted.is_set())[1]:  # during the last validation
+            if self.processes.agree(0.0, interrupted.is_set())[1]:  # perhaps only during the last validation
                 self._keep(asked=True)
                 raise KeyboardInterrupt
         except DivergenceError as error:
@@ -141,7 +141,7 @@ class _Training:
         return self._report(stopped)
 
     def _learn(self, interrupted: threading.Event) -> str:
-        """Step after step, pass after pass, until the budget or the patience is used up; which of the two it was."""
+        """Step after step, pass after pass, until budget or patience are used up or a signal comes; which it was."""
         started = time.perf_counter() - self.clock.seconds
         keep_at = self.clock.seconds + 1.0
         # A training that was cut off between its last step and its report has no step left.
@@ -159,13 +159,13 @@ class _Training:
                 if self.clock.due(self.plan.validations, len(self.state.curve)):
                     self._validate()
                     self.clock.seconds, _ = self.processes.agree(time.perf_counter() - started)
-                if cut_off or self.clock.seconds > keep_at:
+                if cut_off:
+                    return "interrupted"
+                if self.clock.seconds > keep_at:
                     began = self.clock.seconds
-                    self._keep(cut_off)
+                    self._keep()
                     self.clock.seconds, _ = self.processes.agree(time.perf_counter() - started)
                     keep_at = self.clock.seconds + max(1.0, (self.clock.seconds - began) / CHECKPOINT_SHARE)
-                if cut_off:
-                    raise KeyboardInterrupt
                 if self.state.worse >= self.plan.patience:
                     return "early-stop"
                 if ended:
@@ -252,7 +252,7 @@ class _Training:
         state.curve.append(CurvePoint(seconds, step, step / self.data.steps, train_loss, loss, state.tokens))
         self._show(recent, valid_loss=loss)
 
-    def _keep(self, asked: bool) -> None:
+    def _keep(self, asked: bool = False) -> None:
         """Write the state, unless it is one that nobody would go on from. ``asked``: by whoever interrupts."""
         if self.checkpoints is not None:
             loss = self._recent()

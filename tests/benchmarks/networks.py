@@ -152,13 +152,13 @@ def measured(spec: str, n: int, device: torch.device) -> tuple[str, str | None]:
     row = np.concatenate(([0], np.random.default_rng(1).integers(1, VOCABULARY, count)))
     if model.reads == "both":
         row[::25] = 0  # sentences: what a masked model reads for each token
-    (scoring,) = fastest(1, lambda: model.log_probs(Batch.of([row])))
+    scoring = count / _timed(lambda: model.log_probs(Batch.of([row])))
     cells = (
         spec,
         str(network.precision).removeprefix("torch."),
         f"{1000 * seconds:.1f}",
         f"{events / seconds:,.0f}",
-        f"{count / scoring:,.0f}",
+        f"{scoring:,.0f}",
         f"{rate / 1e9:,.0f}",
         f"{100 * share:.0f} %",
     )

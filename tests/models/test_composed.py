@@ -75,20 +75,28 @@ def test_it_says_what_it_is_and_has_the_seed_of_its_base(data: TokenizedCorpus) 
     assert score(model, data.corpus).signature.seed == 7
 
 
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def cut_off(
+    monkeypatch, spec: str, method: str, data: TokenizedCorpus, budget: Budget, checkpoints: Checkpoints
+) -> None:
+    """A fit that is interrupted where ``method`` begins: all parts are done."""
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):  # noqa: PT012
+        model = registry.create(spec)
+        patched.setattr(type(model), method, interrupt)
+        model.fit(data.train, data.valid, budget, checkpoints=checkpoints)
+
+
 def test_a_fit_that_was_cut_off_goes_on_after_the_base(data: TokenizedCorpus, tmp_path: Path, monkeypatch) -> None:
     spec, checkpoints = f"neural-cache({TINY}):size=20", Checkpoints(tmp_path)
     whole = registry.create(spec)
     steps = whole.fit(data.train, data.valid, Budget(steps=5)).steps
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):  # noqa: PT012
-        first = registry.create(spec)
-        patched.setattr(type(first), "tune", interrupt)
-        first.fit(data.train, data.valid, Budget(steps=5), checkpoints=checkpoints)
+    cut_off(monkeypatch, spec, "tune", data, Budget(steps=5), checkpoints)
     again = registry.create(spec)
-    monkeypatch.setattr(type(first.parts[0]), "fit", interrupt)  # it is not trained again
+    monkeypatch.setattr(type(again.parts[0]), "fit", interrupt)  # it is not trained again
     report = again.fit(data.train, data.valid, Budget(steps=5), checkpoints=checkpoints)
     assert report.steps == steps
     batch = Batch.of([data.test.ids[:60].astype(np.int64)])
@@ -98,14 +106,7 @@ def test_a_fit_that_was_cut_off_goes_on_after_the_base(data: TokenizedCorpus, tm
 def test_a_part_of_another_training_is_not_taken(data: TokenizedCorpus, tmp_path: Path, monkeypatch) -> None:
     """A part that a fit which was cut off had finished on another text, or with another budget."""
     spec, checkpoints = "ngram:order=2+lstm:hidden=4:batch_size=2:sequence_length=5:device=cpu", Checkpoints(tmp_path)
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):  # noqa: PT012
-        cut = registry.create(spec)
-        patched.setattr(type(cut), "fit_weights", interrupt)
-        cut.fit(data.train, data.valid, Budget(steps=4), checkpoints=checkpoints)
+    cut_off(monkeypatch, spec, "fit_weights", data, Budget(steps=4), checkpoints)
     assert (tmp_path / "part-2" / "fit.json").is_file()
     with pytest.raises(UsageError, match=r"part-2 holds a part that was trained with another budget\."):
         registry.create(spec).fit(data.train, data.valid, Budget(steps=2), checkpoints=checkpoints)

@@ -90,22 +90,27 @@ def test_an_interrupted_training_goes_on_to_the_same_numbers(tokens, tmp_path, s
     np.testing.assert_array_equal(rest.log_probs(batch), whole.log_probs(batch))
 
 
-@pytest.mark.parametrize("last", [1, 4])
-def test_an_interrupt_during_a_validation_is_heeded(tokens, tmp_path, monkeypatch, last):
-    """Also during the last, after which there is no step that would look."""
+def cut_off_in_validation(monkeypatch, number, signal_number, spec, tokens, steps, folder):
+    """A training that gets a signal while it makes its validation of that number, which is its last thing."""
     validate, calls = Validation.loss, []
 
     def interrupted(self):
         calls.append(1)
-        if len(calls) == last:
-            signal.raise_signal(signal.SIGTERM)
+        if len(calls) == number:
+            signal.raise_signal(signal_number)
         return validate(self)
 
-    spec = f"{ADAM}:validations=4"
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):  # noqa: PT012
         patched.setattr(Validation, "loss", interrupted)
-        create(spec).fit(*tokens, Budget(steps=24), None, Checkpoints(tmp_path))
-    assert len(calls) == last
+        create(spec).fit(*tokens, Budget(steps=steps), None, Checkpoints(folder))
+    assert len(calls) == number
+
+
+@pytest.mark.parametrize("last", [1, 4])
+def test_an_interrupt_during_a_validation_is_heeded(tokens, tmp_path, monkeypatch, last):
+    """Also during the last, after which there is no step that would look."""
+    spec = f"{ADAM}:validations=4"
+    cut_off_in_validation(monkeypatch, last, signal.SIGTERM, spec, tokens, 24, tmp_path)
     rest, whole = create(spec), create(spec)
     again = rest.fit(*tokens, Budget(steps=24), None, Checkpoints(tmp_path))
     report = whole.fit(*tokens, Budget(steps=24))
@@ -134,17 +139,7 @@ def test_a_state_kept_at_an_early_stop_is_not_trained_on(tokens, tmp_path, monke
     whole = create(spec)
     report = whole.fit(*tokens, Budget(steps=90))
     assert report.stopped == "early-stop"
-    validate, calls = Validation.loss, []
-
-    def interrupted(self):
-        calls.append(1)
-        if len(calls) == len(report.curve):
-            signal.raise_signal(signal.SIGINT)
-        return validate(self)
-
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):  # noqa: PT012
-        patched.setattr(Validation, "loss", interrupted)
-        create(spec).fit(*tokens, Budget(steps=90), None, Checkpoints(tmp_path))
+    cut_off_in_validation(monkeypatch, len(report.curve), signal.SIGINT, spec, tokens, 90, tmp_path)
     rest = create(spec)
     again = rest.fit(*tokens, Budget(steps=90), None, Checkpoints(tmp_path))
     assert (again.stopped, again.steps, again.tokens) == (report.stopped, report.steps, report.tokens)
