@@ -15,20 +15,30 @@ CELLS = 256
 """Cells that one program of a kernel computes."""
 
 
-def lstm_forward(x: Tensor, s: Tensor, before: Tensor, gates: Tensor, c: Tensor, h: Tensor) -> None:
-    """One event of an LSTM: projected inputs and states (B, 4 H), cells before (B, H) -> ``gates`` i, f, g, o after
-    their squashing (B, 4 H), ``c`` and ``h`` (B, H). The cells are float32, all else of one type."""
+def lstm_forward(
+    x: Tensor, s: Tensor, before: Tensor, mask: Tensor | None, gates: Tensor, c: Tensor, h: Tensor, masked: Tensor
+) -> None:
+    """One event of an LSTM: projected inputs and states (B, 4 H), cells before and a mask (B, H) -> ``gates`` i, f, g,
+    o after their squashing (B, 4 H), ``c``, ``h`` and, unless there is no mask, ``h`` times it (B, H). Cells and mask
+    are float32, all else of one type."""
     n = h.numel()
     with torch.cuda.device_of(h):
-        _lstm_forward[(triton.cdiv(n, CELLS),)](x, s, before, gates, c, h, h.shape[1], n, CELLS)
+        _lstm_forward[(triton.cdiv(n, CELLS),)](
+            x, s, before, mask, gates, c, h, masked, h.shape[1], n, mask is not None, CELLS
+        )
 
 
-def lstm_backward(d_h: Tensor, d_c: Tensor, gates: Tensor, c: Tensor, before: Tensor, inner: Tensor) -> None:
-    """Gradients at the outputs ``d_h`` and at the cells ``d_c`` (B, H) after an event -> at what was squashed,
-    ``inner`` (B, 4 H), and, in place, at the cells before."""
-    n = d_h.numel()
-    with torch.cuda.device_of(d_h):
-        _lstm_backward[(triton.cdiv(n, CELLS),)](d_h, d_c, gates, c, before, inner, d_h.shape[1], n, CELLS)
+def lstm_backward(
+    d: Tensor, mask: Tensor | None, parts: Tensor, d_c: Tensor, gates: Tensor, c: Tensor, before: Tensor, inner: Tensor
+) -> None:
+    """Gradients after an event: at the outputs times the mask (B, H), at the outputs from the event that follows, the
+    sum of ``parts`` (4, B, H), and at the cells (B, H) -> at what was squashed, ``inner`` (B, 4 H), and, in place, at
+    the cells before."""
+    n = d.numel()
+    with torch.cuda.device_of(d):
+        _lstm_backward[(triton.cdiv(n, CELLS),)](
+            d, mask, parts, d_c, gates, c, before, inner, d.shape[1], n, mask is not None, CELLS
+        )
 
 
 def scan_forward(decay: Tensor, inputs: Tensor, start: Tensor) -> Tensor:
@@ -54,7 +64,7 @@ def _tanh(x):
 
 
 @triton.jit
-def _lstm_forward(x, s, before, gates, c, h, size, n, CELLS: tl.constexpr):
+def _lstm_forward(x, s, before, mask, gates, c, h, masked, size, n, MASKED: tl.constexpr, CELLS: tl.constexpr):
     cell = tl.program_id(0) * CELLS + tl.arange(0, CELLS)
     inside = cell < n
     at = cell // size * 3 * size + cell  # of its first gate: row 4 size + column
@@ -65,7 +75,10 @@ def _lstm_forward(x, s, before, gates, c, h, size, n, CELLS: tl.constexpr):
     o = tl.sigmoid(tl.load(x + at_o, inside).to(tl.float32) + tl.load(s + at_o, inside).to(tl.float32))
     after = f * tl.load(before + cell, inside) + i * g
     tl.store(c + cell, after, inside)
-    tl.store(h + cell, o * _tanh(after), inside)
+    output = o * _tanh(after)
+    tl.store(h + cell, output, inside)
+    if MASKED:
+        tl.store(masked + cell, output * tl.load(mask + cell, inside), inside)
     tl.store(gates + at, i, inside)
     tl.store(gates + at_f, f, inside)
     tl.store(gates + at_g, g, inside)
@@ -73,7 +86,7 @@ def _lstm_forward(x, s, before, gates, c, h, size, n, CELLS: tl.constexpr):
 
 
 @triton.jit
-def _lstm_backward(d_h, d_c, gates, c, before, inner, size, n, CELLS: tl.constexpr):
+def _lstm_backward(d, mask, parts, d_c, gates, c, before, inner, size, n, MASKED: tl.constexpr, CELLS: tl.constexpr):
     cell = tl.program_id(0) * CELLS + tl.arange(0, CELLS)
     inside = cell < n
     at = cell // size * 3 * size + cell
@@ -82,12 +95,17 @@ def _lstm_backward(d_h, d_c, gates, c, before, inner, size, n, CELLS: tl.constex
     f = tl.load(gates + at_f, inside).to(tl.float32)
     g = tl.load(gates + at_g, inside).to(tl.float32)
     o = tl.load(gates + at_o, inside).to(tl.float32)
-    squashed, d = _tanh(tl.load(c + cell, inside)), tl.load(d_h + cell, inside).to(tl.float32)
-    total = tl.load(d_c + cell, inside) + d * o * (1 - squashed * squashed)
+    at_h = tl.load(d + cell, inside).to(tl.float32)
+    if MASKED:
+        at_h *= tl.load(mask + cell, inside)
+    for part in tl.static_range(4):
+        at_h += tl.load(parts + part * n + cell, inside).to(tl.float32)
+    squashed = _tanh(tl.load(c + cell, inside))
+    total = tl.load(d_c + cell, inside) + at_h * o * (1 - squashed * squashed)
     tl.store(inner + at, total * g * i * (1 - i), inside)
     tl.store(inner + at_f, total * tl.load(before + cell, inside) * f * (1 - f), inside)
     tl.store(inner + at_g, total * i * (1 - g * g), inside)
-    tl.store(inner + at_o, d * squashed * o * (1 - o), inside)
+    tl.store(inner + at_o, at_h * squashed * o * (1 - o), inside)
     tl.store(d_c + cell, total * f, inside)
 
 

@@ -4,8 +4,7 @@ On a CPU, torch runs GRU and simple networks operation by operation, and its aut
 for every event. Written by hand, an event costs one product and a few element-wise operations in either direction:
 what the gradient at an event is multiplied by is known after the forward pass, for all events at once, and so are the
 gradients of all weights, which are single large products. torch has an LSTM for CPUs, which is faster than that only
-while its weights fit the caches. On a CUDA card an event of an LSTM is one product and one kernel either way, recorded
-with the rest of the step (``training.replay``).
+while its weights fit the caches. On a CUDA card all layers of an LSTM run side by side (``models.wavefront``).
 """
 
 from __future__ import annotations
@@ -38,15 +37,11 @@ def gru(x: Tensor, start: Tensor, recurrent: Tensor, bias: Tensor) -> Tensor:
 
 
 def lstm(x: Tensor, start: Tensor, cells: Tensor, recurrent: Tensor) -> tuple[Tensor, Tensor]:
-    """Long short-term memory: float (T, B, 4 H), (B, H), float32 (B, H), U (4 H, H) -> h (T, B, H), c of the last event
-    (B, H).
+    """Long short-term memory: float (T, B, 4 H), (B, H), (B, H), U (4 H, H) -> h (T, B, H), c of the last event (B, H).
 
     With ``s = x_t + U h_{t-1}`` in four parts: i, f, o = sigmoid(s) each, ``g = tanh(s_g)``, ``c_t = f c_{t-1} + i g``,
-    ``h_t = o tanh(c_t)``, in the order i, f, g, o. On a card cells stay float32 whatever the precision of the products,
-    on a CPU they have theirs.
+    ``h_t = o tanh(c_t)``, in the order i, f, g, o.
     """
-    if x.is_cuda:
-        return _LSTMOnCard.apply(x, start, cells, recurrent)
     return _LSTM.apply(x, start, cells.to(x.dtype), recurrent)
 
 
@@ -141,34 +136,6 @@ class _LSTM(torch.autograd.Function):
             d_c.mul_(f_t)
             d = product(inner_t).add_(at_h_t)
         return inner, d, d_c, _outer(inner, _before(h, start))
-
-
-class _LSTMOnCard(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, start: Tensor, cells: Tensor, recurrent: Tensor) -> tuple[Tensor, Tensor]:
-        from lmbench.models.kernels import lstm_forward
-
-        x = x.contiguous()
-        h, c = x.new_empty(len(x), *start.shape), cells.new_empty(len(x), *cells.shape)
-        gates, s, turned = torch.empty_like(x), torch.empty_like(x[0]), recurrent.t()
-        for event in range(len(x)):
-            torch.mm(h[event - 1] if event else start, turned, out=s)
-            lstm_forward(x[event], s, c[event - 1] if event else cells, gates[event], c[event], h[event])
-        ctx.save_for_backward(gates, h, c, start, cells, recurrent)
-        return h, c[-1].clone()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        from lmbench.models.kernels import lstm_backward
-
-        gates, h, c, start, cells, recurrent = ctx.saved_tensors
-        d, d_c = (gradient.clone(memory_format=torch.contiguous_format) for gradient in gradients)
-        inner = torch.empty_like(gates)
-        for event in reversed(range(len(h))):
-            lstm_backward(d[event], d_c, gates[event], c[event], c[event - 1] if event else cells, inner[event])
-            if event:
-                d[event - 1].addmm_(inner[event], recurrent)
-        return inner, inner[0] @ recurrent, d_c, _outer(inner, _before(h, start))
 
 
 def _events(*arrays: Tensor) -> list[tuple[Tensor, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar, Literal
@@ -16,6 +17,7 @@ from lmbench.models.neural import NetworkConfig, NeuralModel
 from lmbench.models.recurrence import elman, gru, lstm
 from lmbench.models.scan import has_kernels
 from lmbench.models.sizing import usual_dropout
+from lmbench.training.distributed import processes
 from lmbench.training.optimizers import DESCENT
 
 CACHED = 576
@@ -105,15 +107,21 @@ class RecurrentLayer(nn.Module):
         self, x: Tensor, memory: Tensor | None = None, precision: torch.dtype = torch.float32
     ) -> tuple[Tensor, Tensor]:
         """float (T, B, E), (B, S) or None for zeros -> (T, B, H) in ``precision``, and (B, S)."""
-        cell = self.cell
-        weights = [cell.weight_ih_l0, self.weight_drop(cell.weight_hh_l0), cell.bias_ih_l0, cell.bias_hh_l0]
-        x, weights = x.to(precision), [weight.to(precision) for weight in weights]
-        memory = x.new_zeros(x.shape[1], self.size, dtype=torch.float32) if memory is None else memory
+        x, memory, weights = x.to(precision), self.memory(x, memory), [w.to(precision) for w in self.weights()]
         if self.kind == "lstm":
             return self._lstm(x, memory, weights)
         run = {"gru": self._gru, "tanh": self._tanh, "sigmoid": self._sigmoid}[self.kind]
         outputs = run(x, memory.to(precision), weights)
         return outputs, outputs[-1]
+
+    def weights(self) -> list[Tensor]:
+        """Those of inputs and, after dropout, of outputs before; and the biases of both."""
+        cell = self.cell
+        return [cell.weight_ih_l0, self.weight_drop(cell.weight_hh_l0), cell.bias_ih_l0, cell.bias_hh_l0]
+
+    def memory(self, x: Tensor, memory: Tensor | None) -> Tensor:
+        """float32 (B, S), zeros where there is none before (T, B, E) is read."""
+        return x.new_zeros(x.shape[1], self.size, dtype=torch.float32) if memory is None else memory
 
     def _lstm(self, x: Tensor, memory: Tensor, weights: list[Tensor]) -> tuple[Tensor, Tensor]:
         (w, u, b, d), (h, c) = weights, memory.chunk(2, -1)
@@ -147,10 +155,8 @@ class RecurrentLayer(nn.Module):
 
     def _by_hand(self, x: Tensor) -> bool:
         """Whether what ``recurrence`` has for such cells, with its gradient, is faster than what torch has."""
-        if not torch.is_grad_enabled():
+        if not torch.is_grad_enabled() or x.device.type != "cpu":
             return False
-        if x.device.type != "cpu":
-            return self.kind == "lstm" and has_kernels(x.device)
         large = x.dtype == torch.bfloat16 and self.cell.hidden_size > CACHED
         return self.kind != "lstm" or (large and not torch.compiler.is_compiling())
 
@@ -169,6 +175,7 @@ class RecurrentNetwork(Network):
         sizes = [embedding_size, *[hidden] * (config.layers - 1), embedding_size if config.tied else hidden]
         super().__init__(vocabulary_size, embedding_size, torch.float32, None if config.tied else hidden)
         drop = LockedDropout if config.locked else Dropout
+        self.cell = cell
         self.word_drop = Dropout(config.embedding_dropout)
         self.input_drop = drop(dropout if config.input_dropout is None else config.input_dropout)
         self.hidden_drop = drop(dropout if config.hidden_dropout is None else config.hidden_dropout)
@@ -187,16 +194,40 @@ class RecurrentNetwork(Network):
 
     def forward(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         memories = [None] * len(self.layers) if state is None else state.split(self.sizes, -1)
-        x, after = self.input_drop(self._embedded(ids.t())), []  # (T, B, E)
+        x = self.input_drop(self._embedded(ids.t()))  # (T, B, E)
+        after: list[Tensor] = []
         precision = self.precision if self.training else torch.float32
-        for number, (layer, memory) in enumerate(zip(self.layers, memories, strict=True)):
-            x, memory = layer(self.hidden_drop(x) if number else x, memory, precision)  # (T, B, H), (B, S)
-            after.append(memory.float())
+        if self._at_once(x):
+            x, after = self._lstm_layers(x.to(precision), memories)
+        else:
+            for number, (layer, memory) in enumerate(zip(self.layers, memories, strict=True)):
+                x, memory = layer(self.hidden_drop(x) if number else x, memory, precision)  # (T, B, H), (B, S)
+                after.append(memory.float())
         x = x.float()
         outputs = self.drop(x)
         if self.training and any(self.penalties):
             self.penalty = self._penalty(outputs, x)
         return outputs.transpose(0, 1), torch.cat(after, -1)
+
+    def _at_once(self, x: Tensor) -> bool:
+        """Whether the layers run side by side: those of an LSTM in training, on a card that holds whole matrices."""
+        learns = self.cell == "lstm" and torch.is_grad_enabled()
+        return learns and has_kernels(x.device) and not processes().sharded
+
+    def _lstm_layers(self, x: Tensor, memories: Sequence[Tensor | None]) -> tuple[Tensor, list[Tensor]]:
+        """float (T, B, E), what each layer remembers -> outputs of the last layer (T, B, H), what each remembers."""
+        from lmbench.models.wavefront import Layer, lstm_layers
+
+        layers, drop = [], self.hidden_drop
+        for layer, memory in zip(self.layers, memories, strict=True):
+            w, u, b, d = layer.weights()  # type: ignore[operator]
+            h, c = layer.memory(x, memory).chunk(2, -1)  # type: ignore[operator]
+            mask = None
+            if layer is not self.layers[-1] and drop.training and drop.p:
+                mask = drop(h.new_ones(1 if isinstance(drop, LockedDropout) else len(x), *h.shape))
+            layers.append(Layer(w, u, b + d, h, c, mask))
+        outputs, states = lstm_layers(x, layers)
+        return outputs, [torch.cat((h.float(), c), -1) for h, c in states]
 
     def _embedded(self, ids: Tensor) -> Tensor:
         """int64 (T, B) -> float (T, B, E), whole words dropped."""

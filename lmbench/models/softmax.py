@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lmbench.errors import UsageError
-from lmbench.models.products import linear, product_with
+from lmbench.models.products import aligned, linear, product_with
 
 LOGIT_BYTES = (32 << 20) - 4096
 """Logits that are held at once, on a CPU: the largest array that ``reuse_memory`` keeps ..."""
@@ -59,9 +59,10 @@ class SoftmaxLoss(torch.autograd.Function):
         events: int,
         smoothing: float = 0.0,
     ) -> Tensor:
-        w, b, h = weight.to(precision), bias.to(precision), hidden.to(precision)
-        shares, loss = (hidden / events).to(precision), torch.zeros((), device=h.device)
-        grad_hidden, grad_bias = torch.empty_like(h), torch.zeros_like(bias)
+        cast = aligned if hidden.is_cuda else Tensor.to
+        w, b, h = cast(weight, precision), bias.to(precision), cast(hidden, precision)
+        shares, loss = cast(hidden / events, precision), torch.zeros((), device=h.device)
+        grad_hidden, grad_bias, width = torch.empty_like(h), torch.zeros_like(bias), hidden.shape[1]
         grad_weight = torch.zeros_like(weight) if not len(targets) else None
         size = _events_at_once(len(targets), len(weight), hidden.device, precision)
         for first in range(0, len(targets), max(1, size)):
@@ -76,10 +77,11 @@ class SoftmaxLoss(torch.autograd.Function):
             del logits
             p[wanted] += smoothing - 1  # p - q
             torch.mm(p, w, out=grad_hidden[rows])
-            part = p.t() @ shares[rows]
+            part = (p.t() @ shares[rows])[:, :width]
             grad_weight = part.to(weight.dtype) if grad_weight is None else grad_weight.add_(part)
             grad_bias += p.sum(0)
-        ctx.gradients = grad_hidden.to(hidden.dtype).div_(events), grad_weight, grad_bias.div_(events)
+        grad_hidden = grad_hidden[:, :width].to(hidden.dtype).div_(events)
+        ctx.gradients = grad_hidden, grad_weight, grad_bias.div_(events)
         return loss / events
 
     @staticmethod

@@ -18,7 +18,8 @@ from lmbench.models.products import Linear
 
 @dataclass(frozen=True)
 class TransformerConfig(NetworkConfig):
-    """Settings of every Transformer. Dropout falls on the embedding and on each residual branch."""
+    """Settings of every Transformer. Dropout falls on the embedding and on each residual branch; where
+    attention_dropout says so, on what is attended to as well."""
 
     width: int | None = None
     """Size of the residual stream and of the tied embedding."""
@@ -35,8 +36,13 @@ class TransformerConfig(NetworkConfig):
     clip: float = 1.0
     """Largest norm of the gradient; 0 for no limit."""
 
+    attention_dropout: float = 0.0
+    """Share of the weights of attention that is dropped, as GPT-2 has it."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not 0 <= self.attention_dropout < 1:
+            raise UsageError(f"attention_dropout must be at least 0 and below 1, not {self.attention_dropout}.")
         if self.width and self.heads and self.width % (2 * self.heads):
             raise UsageError(
                 f"A width of {self.width} does not divide into {self.heads} heads of even size, which rotary "
@@ -66,7 +72,7 @@ class Block(nn.Module):
         self.mix = Linear(width, width, bias=False)
         self.widen = Linear(width, 2 * inner if gated else inner, bias=False)
         self.narrow = Linear(inner, width, bias=False)
-        self.drop = Dropout(config.dropout or 0.0)
+        self.drop, self.drop_attention = Dropout(config.dropout or 0.0), Dropout(config.attention_dropout)
         for linear in (self.query_key_value, self.widen):
             nn.init.normal_(linear.weight, std=width**-0.5)
         begin_small(config.layers, self.mix, self.narrow)
@@ -80,7 +86,7 @@ class Block(nn.Module):
         if asked is not None:
             place = torch.arange(len(x), device=x.device), asked
             x, query = x[place][:, None], query.transpose(1, 2)[place][:, :, None]
-        seen = _attend(query, key, value, self.causal, visible, self.span)
+        seen = _attend(query, key, value, self.causal, visible, self.span, self.drop_attention)
         return self._after(x, seen, cosine.dtype)
 
     def go_on(self, x: Tensor, cosine: Tensor, sine: Tensor, before: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -115,11 +121,18 @@ class Block(nn.Module):
 
 
 def _attend(
-    query: Tensor, key: Tensor, value: Tensor, causal: bool, visible: Tensor | None = None, span: int | None = None
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    causal: bool,
+    visible: Tensor | None,
+    span: int | None,
+    drop: Dropout,
 ) -> Tensor:
     """Attention, (B, heads, T, d) each -> (B, heads, T, d), to what is ``visible``, and if ``causal`` not to the right.
 
     One of the two limits at most is given. ``span``: a causal query sees so many keys at most, itself included.
+    ``drop``: dropout of the weights.
     """
     batch, heads, length, size = query.shape
     if causal and span is not None and span < length:
@@ -128,7 +141,8 @@ def _attend(
         visible, causal = ((distance >= 0) & (distance < span))[None].expand(batch, -1, -1), False
     if query.device.type != "cpu" or not torch.is_grad_enabled():
         mask = None if visible is None else visible[:, None]
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
+        share = drop.p if drop.training else 0.0
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=share, is_causal=causal)
     # On a CPU the backward pass of the fused kernel takes four times as long as these two products (64 to 256 tokens).
     query, key, value = (part.reshape(batch * heads, length, size) for part in (query, key, value))
     if causal:
@@ -139,7 +153,7 @@ def _attend(
         hidden = torch.zeros(visible.shape, dtype=query.dtype).masked_fill_(~visible, -torch.inf)
         hidden = hidden.repeat_interleave(heads, 0)
     weights = torch.baddbmm(hidden, query, key.transpose(1, 2), alpha=size**-0.5).softmax(-1)
-    return (weights @ value).view(batch, heads, length, size)
+    return (drop(weights) @ value).view(batch, heads, length, size)
 
 
 class TransformerNetwork(Network):

@@ -117,7 +117,7 @@ class _Training:
         self.limit = min(4 * self.guessing + 20, 60)
         self.rate_now, self.norm = self.rate, torch.zeros(())  # of the last step: its rate, its gradient's norm
         replays = self.device.type == "cuda" and self.processes.alone and bool(network.replayable)
-        self.replay = Replay(self.parallel.loss, self.device) if replays else None
+        self.replay = Replay(self.parallel.loss, network.parameters(), self.device) if replays else None
 
     def run(self, interrupted: threading.Event) -> FitReport:
         """From the first step, or the one after that which was kept, to the report."""
@@ -174,7 +174,7 @@ class _Training:
 
     def _step(self, rows: Tensor) -> None:
         """Forward, backward, update."""
-        self.state.optimizer.zero_grad(set_to_none=self.replay is None)
+        self.state.optimizer.zero_grad()
         loss = self._gradients(rows)
         self.rate_now = self._rate(rows.shape[1] - 1)
         self.norm = update(self.state.optimizer, self.rate_now, self.plan.clip)

@@ -6,7 +6,7 @@ CUDA graphs record them once for each shape of the rows, with all addresses, and
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,13 +30,14 @@ def gradients(loss_of: Any, rows: Tensor, state: Any, share: float) -> tuple[Ten
 class Replay:
     """``gradients`` of a network whose kernels depend on the shape of the rows alone, on the CUDA card ``device``.
 
-    A shape is recorded when it comes for the second time. All gradients must stay where they are: zero them, never
-    drop them. It is to be called within ``turn``, where nothing waits for what is done elsewhere on the card, and which
-    forgets at its end what was recorded. Beside the memory of what is recorded stands that of a step that is not.
+    A shape is recorded when it comes for the second time, and has gradients of its own, which hold until it comes again
+    and need not be zeroed before: drop them. It is to be called within ``turn``, where nothing waits for what is done
+    elsewhere on the card, and which forgets at its end what was recorded. Beside the memory of what is recorded stands
+    that of a step that is not.
     """
 
-    def __init__(self, loss_of: Any, device: torch.device) -> None:
-        self.loss_of, self.stream = loss_of, torch.cuda.Stream(device)
+    def __init__(self, loss_of: Any, weights: Iterable[Tensor], device: torch.device) -> None:
+        self.loss_of, self.weights, self.stream = loss_of, list(weights), torch.cuda.Stream(device)
         self.pool = torch.cuda.graph_pool_handle()
         self.seen: set[tuple[Any, ...]] = set()
         self.recorded: dict[tuple[Any, ...], _Recorded] = {}
@@ -52,6 +53,8 @@ class Replay:
         finally:
             outer.wait_stream(self.stream)
             self.recorded.clear()
+            for weight in self.weights:
+                weight.grad = None
 
     def __call__(self, rows: Tensor, state: Any, share: float) -> tuple[Tensor, Any]:
         key = (*rows.shape, share, state is None)
@@ -68,16 +71,26 @@ class _Recorded:
 
     def __init__(self, replay: Replay, rows: Tensor, state: Any, share: float) -> None:
         self.rows, self.state = rows.clone(), _cloned(state)
-        self.graph = torch.cuda.CUDAGraph()
+        self.graph, self.weights = torch.cuda.CUDAGraph(), replay.weights
+        before = [weight.grad for weight in self.weights]
+        for weight in self.weights:
+            weight.grad = None
         with torch.cuda.graph(self.graph, pool=replay.pool, stream=replay.stream):
             self.loss, self.after = gradients(replay.loss_of, self.rows, self.state, share)
+        self.gradients = [weight.grad for weight in self.weights]
+        for weight, gradient in zip(self.weights, before, strict=True):
+            weight.grad = gradient
 
     def __call__(self, rows: Tensor, state: Any) -> tuple[Tensor, Any]:
         self.rows.copy_(rows)
         if state is not None:
             for kept, given in zip(flatten(self.state), flatten(state), strict=True):
                 kept.copy_(given)
+        # What the parts of the step before have left, perhaps where this one writes.
+        before = [None if weight.grad is None else weight.grad.clone() for weight in self.weights]
         self.graph.replay()
+        for weight, own, left in zip(self.weights, self.gradients, before, strict=True):
+            weight.grad = left if own is None else own if left is None else left.add_(own)
         return self.loss.clone(), _cloned(self.after)
 
 

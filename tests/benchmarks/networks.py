@@ -81,12 +81,12 @@ def training(
     device = next(network.parameters()).device
     replay = None
     if device.type == "cuda" and getattr(network, "replayable", False):
-        replay = Replay(lambda rows, state: (loss(rows), state), device)
+        replay = Replay(lambda rows, state: (loss(rows), state), network.parameters(), device)
     optimizer = build_optimizer("sgd", network.train(), 0.1, 0.0)
     rows = torch.randint(1, VOCABULARY, (shape[0], shape[1] + 1), device=device)
 
     def step() -> None:
-        optimizer.zero_grad(set_to_none=replay is None)
+        optimizer.zero_grad()
         if replay is None:
             loss(rows).backward()
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,7 +12,6 @@ import torch
 
 from lmbench.corpus.batches import Batch, Tokens
 from lmbench.corpus.tokenizers import train_tokenizer
-from lmbench.models.recurrence import lstm
 from lmbench.models.registry import create
 from lmbench.models.scan import linear_scan
 from lmbench.training.budget import Budget, Silent
@@ -26,7 +26,7 @@ MODELS = [
     "rnn:hidden=32:activation=sigmoid:batch_size=4:sequence_length=8",
     "gru:hidden=32:layers=2:batch_size=4:sequence_length=8",
     "lstm:hidden=32:layers=2:batch_size=4:sequence_length=8:learning_rate=0.01:optimizer=adamw",
-    "lstm:hidden=32:layers=2:embedding_size=16:batch_size=4:sequence_length=8:optimizer=sgd:learning_rate=5",
+    "lstm:hidden=30:layers=2:embedding_size=17:batch_size=4:sequence_length=8:optimizer=sgd:learning_rate=5",
     "mingru:width=32:layers=2:batch_size=4:sequence_length=8",
     "mamba:width=32:layers=2:batch_size=4:sequence_length=8",
     "cnn:width=32:layers=3:kernel=2:dilation=2:batch_size=4:sequence_length=8",
@@ -69,7 +69,7 @@ def test_in_float32_it_learns_and_scores_as_on_a_cpu(tokens, spec):
 
 @pytest.mark.parametrize("spec", MODELS)
 def test_a_kept_model_scores_on_either_device_alike(tokens, spec, tmp_path, monkeypatch):
-    model = create(on(spec, "cuda", ":dropout=0.2"))
+    model = create(on(spec, "cuda", ":dropout=0.2:patience=100"))
     report = model.fit(*tokens, Budget(steps=40))
     assert report.valid_loss < np.log(tokens[0].vocabulary_size) + 0.2
     rows = Batch.of([row.astype(np.int64) for row in tokens[1].rows()])
@@ -95,7 +95,7 @@ class Interrupt(Silent):
 @pytest.mark.parametrize("spec", MODELS[4:11])
 def test_a_training_goes_on(tokens, tmp_path, spec):
     """Sums of parallel threads are rounded as they come, so the numbers are near, not equal."""
-    spec = on(spec, "cuda", ":dropout=0.3:precision=float32")
+    spec = on(spec, "cuda", ":dropout=0.3:precision=float32:patience=100")
     whole = create(spec).fit(*tokens, Budget(steps=90))
     with pytest.raises(KeyboardInterrupt):
         create(spec).fit(*tokens, Budget(steps=90), Interrupt(), Checkpoints(tmp_path))
@@ -129,44 +129,62 @@ def test_a_replayed_step_drops_out_others(tokens):
     model = create("lstm:hidden=32:batch_size=4:sequence_length=8:dropout=0.5:device=cuda")
     model.fit(*tokens, Budget(steps=1))
     network, rows = model.network.train(), torch.randint(1, 11, (4, 9), device="cuda")
-    replay = Replay(network.loss, torch.device("cuda"))
+    replay = Replay(network.loss, network.parameters(), torch.device("cuda"))
     with replay.turn():
         losses = {float(replay(rows, None, 1.0)[0]) for _ in range(6)}
     assert len(losses) == 6
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("shape", [(1, 1, 1), (7, 3, 5), (35, 20, 650)])
-def test_the_recurrence_of_an_lstm_is_that_of_torch(shape, precision):
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (7, 3, 5, 5), (20, 4, 6, 9, 13), (35, 20, 650, 650, 650)])
+def test_layers_of_an_lstm_are_those_of_torch(shape, precision):
     """In float32 to the rounding of sums; in bfloat16 to 2.5 % of the largest gradient, its numbers having 8 bits."""
-    events, rows, size = shape
+    from lmbench.models.wavefront import Layer, lstm_layers
+
+    events, rows, *sizes = shape
     torch.manual_seed(1)
-    x, start, cells = (torch.randn(*s, device="cuda") for s in [(events, rows, 4 * size), (rows, size), (rows, size)])
-    u = torch.randn(4 * size, size, device="cuda") * size**-0.5
-    at_h, at_c = torch.randn(events, rows, size, device="cuda"), torch.randn(rows, size, device="cuda")
-    found = []
+
+    def draw(*size, scale=1.0):
+        return (scale * torch.randn(size, device="cuda")).to(precision)
+
+    x = draw(events, rows, sizes[0])
+    layers = []
+    for number, (e, h) in enumerate(pairwise(sizes)):
+        matrices = draw(4 * h, e, scale=e**-0.5), draw(4 * h, h, scale=h**-0.5)
+        many = 1 if number else events
+        mask = None if number == len(sizes) - 2 else torch.rand(many, rows, h, device="cuda")
+        layers.append(Layer(*matrices, draw(4 * h), draw(rows, h), draw(rows, h).float(), mask))
+    factors, found = [], []
     for exact in (False, True):
-        kind = torch.float64 if exact else precision
-        kinds = kind, kind, torch.float64 if exact else torch.float32, kind
-        rounded = x.to(precision), start.to(precision), cells, u.to(precision)
-        leaves = [a.to(k).clone().requires_grad_() for a, k in zip(rounded, kinds, strict=True)]
-        h, c = (by_torch if exact else lstm)(*leaves)
-        ((h * at_h.to(h.dtype)).sum() + (c * at_c).sum()).backward()
-        found.append([h, c, *(leaf.grad for leaf in leaves)])
+        kind = torch.float64 if exact else None
+        leaves = [x, *(part for layer in layers for part in layer if part is not None)]
+        leaves = [leaf.to(kind or leaf.dtype).clone().requires_grad_() for leaf in leaves]
+        rest = iter(leaves[1:])
+        copies = [Layer(*(None if part is None else next(rest) for part in layer)) for layer in layers]
+        masks = [layer.mask for layer in copies if layer.mask is not None]
+        outputs, states = (by_torch if exact else lstm_layers)(leaves[0], copies)
+        parts = [outputs, *(part for state in states for part in state)]
+        factors = factors or [draw(*part.shape) for part in parts]
+        sum((part * factor.to(part.dtype)).sum() for part, factor in zip(parts, factors, strict=True)).backward()
+        found.append([*parts, *(leaf.grad for leaf in leaves if not any(leaf is mask for mask in masks))])
     for ours, theirs in zip(*found, strict=True):
-        limit = (1e-5 if precision == torch.float32 else 0.025) * theirs.abs().max().item()
+        limit = (1e-5 if precision == torch.float32 else 0.025) * max(1, theirs.abs().max().item())
         np.testing.assert_allclose(ours.detach().double().cpu(), theirs.detach().cpu(), atol=limit, rtol=0)
 
 
-def by_torch(x, h, c, u):
-    """The equations, event by event."""
-    outputs = []
-    for event in x:
-        i, f, g, o = (event + h @ u.t()).chunk(4, -1)
-        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-        h = o.sigmoid() * c.tanh()
-        outputs.append(h)
-    return torch.stack(outputs), c
+def by_torch(x, layers):
+    """The equations, layer by layer and event by event."""
+    states = []
+    for w, u, b, h, c, mask in layers:
+        outputs = []
+        for event in x:
+            i, f, g, o = (event @ w.t() + b + h @ u.t()).chunk(4, -1)
+            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            h = o.sigmoid() * c.tanh()
+            outputs.append(h)
+        states.append((h, c))
+        x = torch.stack(outputs) * (1 if mask is None else mask)
+    return x, states
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (9, 3, 7), (64, 32, 384)])
