@@ -125,6 +125,11 @@ class RecurrentLayer(nn.Module):
 
     def _lstm(self, x: Tensor, memory: Tensor, weights: list[Tensor]) -> tuple[Tensor, Tensor]:
         (w, u, b, d), (h, c) = weights, memory.chunk(2, -1)
+        if has_kernels(x.device) and torch.is_grad_enabled():
+            from lmbench.models.wavefront import Layer, lstm_layers
+
+            outputs, [(h, c)] = lstm_layers(x, [Layer(w, u, b + d, h, c, None)])
+            return outputs, torch.cat((h.float(), c), -1)
         if self._by_hand(x):
             outputs, c = lstm(F.linear(x, w, b + d), h.to(x.dtype), c.contiguous(), u)
             return outputs, torch.cat((outputs[-1].float(), c.float()), -1)
@@ -210,7 +215,8 @@ class RecurrentNetwork(Network):
         return outputs.transpose(0, 1), torch.cat(after, -1)
 
     def _at_once(self, x: Tensor) -> bool:
-        """Whether the layers run side by side: those of an LSTM in training, on a card that holds whole matrices."""
+        """Whether the layers run side by side: those of an LSTM in training, on a card that holds all their matrices
+        at once."""
         learns = self.cell == "lstm" and torch.is_grad_enabled()
         return learns and has_kernels(x.device) and not processes().sharded
 

@@ -18,8 +18,7 @@ from lmbench.models.products import Linear
 
 @dataclass(frozen=True)
 class TransformerConfig(NetworkConfig):
-    """Settings of every Transformer. Dropout falls on the embedding and on each residual branch; where
-    attention_dropout says so, on what is attended to as well."""
+    """Settings of every Transformer. Dropout falls on the embedding and on each residual branch."""
 
     width: int | None = None
     """Size of the residual stream and of the tied embedding."""
@@ -29,15 +28,14 @@ class TransformerConfig(NetworkConfig):
     """Attention heads of each block; by default one for each 64 of the width."""
     feed_forward: Literal["squared-relu", "swiglu"] = "squared-relu"
     """The layer after attention: squared ReLU, 4 widths wide, or SwiGLU, 8/3 widths, of as many weights."""
+    attention_dropout: float = 0.0
+    """Share of the weights of attention that is dropped as well, as in GPT-2."""
     warmup: float = 0.05
     """Share of the budget in which the rate first rises."""
     weight_decay: float = 0.1
     """Decay of matrices: decoupled under adamw, plain L2 under sgd."""
     clip: float = 1.0
     """Largest norm of the gradient; 0 for no limit."""
-
-    attention_dropout: float = 0.0
-    """Share of the weights of attention that is dropped, as GPT-2 has it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -125,9 +123,9 @@ def _attend(
     key: Tensor,
     value: Tensor,
     causal: bool,
-    visible: Tensor | None,
-    span: int | None,
-    drop: Dropout,
+    visible: Tensor | None = None,
+    span: int | None = None,
+    drop: Dropout | None = None,
 ) -> Tensor:
     """Attention, (B, heads, T, d) each -> (B, heads, T, d), to what is ``visible``, and if ``causal`` not to the right.
 
@@ -141,7 +139,7 @@ def _attend(
         visible, causal = ((distance >= 0) & (distance < span))[None].expand(batch, -1, -1), False
     if query.device.type != "cpu" or not torch.is_grad_enabled():
         mask = None if visible is None else visible[:, None]
-        share = drop.p if drop.training else 0.0
+        share = drop.p if drop is not None and drop.training else 0.0
         return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=share, is_causal=causal)
     # On a CPU the backward pass of the fused kernel takes four times as long as these two products (64 to 256 tokens).
     query, key, value = (part.reshape(batch * heads, length, size) for part in (query, key, value))
@@ -153,7 +151,8 @@ def _attend(
         hidden = torch.zeros(visible.shape, dtype=query.dtype).masked_fill_(~visible, -torch.inf)
         hidden = hidden.repeat_interleave(heads, 0)
     weights = torch.baddbmm(hidden, query, key.transpose(1, 2), alpha=size**-0.5).softmax(-1)
-    return (drop(weights) @ value).view(batch, heads, length, size)
+    weights = weights if drop is None else drop(weights)
+    return (weights @ value).view(batch, heads, length, size)
 
 
 class TransformerNetwork(Network):

@@ -63,7 +63,7 @@ def _aligned(layer: Layer, x: Tensor) -> Layer:
         aligned(bias.view(4, -1), x.dtype).flatten(),
         aligned(start, x.dtype).contiguous(),
         aligned(cells, cells.dtype).contiguous(),
-        None if mask is None else aligned(mask, mask.dtype),
+        None if mask is None else aligned(mask, mask.dtype).contiguous(),
     )
 
 

@@ -30,15 +30,17 @@ def gradients(loss_of: Any, rows: Tensor, state: Any, share: float) -> tuple[Ten
 class Replay:
     """``gradients`` of a network whose kernels depend on the shape of the rows alone, on the CUDA card ``device``.
 
-    A shape is recorded when it comes for the second time, and has gradients of its own, which hold until it comes again
-    and need not be zeroed before: drop them. It is to be called within ``turn``, where nothing waits for what is done
-    elsewhere on the card, and which forgets at its end what was recorded. Beside the memory of what is recorded stands
-    that of a step that is not.
+    A shape is recorded when it comes for the second time. All shapes leave their gradients in the same place, where
+    they hold until the next replay; they need not be zeroed before: drop them. It is to be called within ``turn``,
+    where nothing waits for what is done elsewhere on the card, and which forgets at its end what was recorded. Beside
+    the memory of what is recorded stands that of a step that is not.
     """
 
     def __init__(self, loss_of: Any, weights: Iterable[Tensor], device: torch.device) -> None:
         self.loss_of, self.weights, self.stream = loss_of, list(weights), torch.cuda.Stream(device)
         self.pool = torch.cuda.graph_pool_handle()
+        self.gradients: list[tuple[Tensor, Tensor]] = []
+        """Weights, and the gradient of each that the shape that was recorded first made, and all others copy to."""
         self.seen: set[tuple[Any, ...]] = set()
         self.recorded: dict[tuple[Any, ...], _Recorded] = {}
 
@@ -53,6 +55,7 @@ class Replay:
         finally:
             outer.wait_stream(self.stream)
             self.recorded.clear()
+            self.gradients = []
             for weight in self.weights:
                 weight.grad = None
 
@@ -71,14 +74,17 @@ class _Recorded:
 
     def __init__(self, replay: Replay, rows: Tensor, state: Any, share: float) -> None:
         self.rows, self.state = rows.clone(), _cloned(state)
-        self.graph, self.weights = torch.cuda.CUDAGraph(), replay.weights
-        before = [weight.grad for weight in self.weights]
-        for weight in self.weights:
+        self.graph = torch.cuda.CUDAGraph()
+        before = [weight.grad for weight in replay.weights]
+        for weight in replay.weights:
             weight.grad = None
         with torch.cuda.graph(self.graph, pool=replay.pool, stream=replay.stream):
             self.loss, self.after = gradients(replay.loss_of, self.rows, self.state, share)
-        self.gradients = [weight.grad for weight in self.weights]
-        for weight, gradient in zip(self.weights, before, strict=True):
+            found = [(weight, weight.grad) for weight in replay.weights if weight.grad is not None]
+            if replay.gradients:
+                torch._foreach_copy_([kept for _, kept in replay.gradients], [gradient for _, gradient in found])
+        self.gradients = replay.gradients = replay.gradients or found
+        for weight, gradient in zip(replay.weights, before, strict=True):
             weight.grad = gradient
 
     def __call__(self, rows: Tensor, state: Any) -> tuple[Tensor, Any]:
@@ -86,11 +92,11 @@ class _Recorded:
         if state is not None:
             for kept, given in zip(flatten(self.state), flatten(state), strict=True):
                 kept.copy_(given)
-        # What the parts of the step before have left, perhaps where this one writes.
-        before = [None if weight.grad is None else weight.grad.clone() for weight in self.weights]
+        # What other parts of the step have left, perhaps where this one writes.
+        before = [None if weight.grad is None else weight.grad.clone() for weight, _ in self.gradients]
         self.graph.replay()
-        for weight, own, left in zip(self.weights, self.gradients, before, strict=True):
-            weight.grad = left if own is None else own if left is None else left.add_(own)
+        for (weight, gradient), left in zip(self.gradients, before, strict=True):
+            weight.grad = gradient if left is None else left.add_(gradient)
         return self.loss.clone(), _cloned(self.after)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import torch
@@ -170,7 +170,9 @@ class State:
         other = [name for name, value in self.settings.items() if name != "plan" and before.get(name) != value]
         if "shapes" not in other and list(before["shapes"]) != list(self.settings["shapes"]):
             other.append("order of weights")  # which is how an optimiser knows them
-        then, now = before.get("plan", {}), self.settings["plan"]
+        # What a version before had no setting for, it did as the setting does by default.
+        usual = {field.name: field.default for field in fields(self.plan) if field.name in self.settings["plan"]}
+        then, now = {**usual, **before.get("plan", {})}, self.settings["plan"]
         keys = [key for key in {**then, **now} if key not in CHANGEABLE and then.get(key) != now.get(key)]
         other += [f"{key} ({then.get(key)}, now {now.get(key)})" for key in keys]
         if other:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
+import pytest
 import torch
 from torch.nn import functional as F
 
 from lmbench.models.fused import rotate
 from lmbench.models.gpt import GPTConfig, GPTNetwork
+from lmbench.models.network import Dropout
 from lmbench.models.transformer import _attend
 
 
@@ -26,6 +28,20 @@ def test_attention_in_training_equals_the_fused_one_in_value_and_gradient():
         results.append((seen.detach(), query.grad, key.grad, value.grad))
     for ours, fused in zip(*results, strict=True):
         torch.testing.assert_close(ours, fused, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("learns", [True, False])
+def test_dropout_of_attention_spares_on_average_what_is_attended_to(learns):
+    """Half of the weights, in training only: the first token, which sees but itself, is seen twofold or not at all."""
+    torch.manual_seed(1)
+    drop, (query, key, value) = Dropout(0.5).train(learns), (torch.randn(400, 2, 6, 4) for _ in range(3))
+    seen = _attend(query, key, value, causal=True, drop=drop)
+    if not learns:
+        torch.testing.assert_close(seen, _attend(query, key, value, causal=True))
+        return
+    times = (seen[:, :, 0] / value[:, :, 0]).round(decimals=4)
+    assert sorted(set(times.flatten().tolist())) == [0, 2]
+    assert abs(times.mean() - 1) < 0.15  # of 800 draws: four standard errors
 
 
 def test_rotary_positions_depend_on_the_distance_alone():

@@ -125,8 +125,9 @@ def test_replayed_steps_are_those_run_kernel_by_kernel(tokens, spec, monkeypatch
     assert min(losses[0]) < losses[0][0]
 
 
-def test_a_replayed_step_drops_out_others(tokens):
-    model = create("lstm:hidden=32:batch_size=4:sequence_length=8:dropout=0.5:device=cuda")
+@pytest.mark.parametrize("spec", ["lstm:hidden=32:dropout=0.5", "gpt:width=32:heads=2:dropout=0:attention_dropout=0.5"])
+def test_a_replayed_step_drops_out_others(tokens, spec):
+    model = create(spec + ":batch_size=4:sequence_length=8:device=cuda")
     model.fit(*tokens, Budget(steps=1))
     network, rows = model.network.train(), torch.randint(1, 11, (4, 9), device="cuda")
     replay = Replay(network.loss, network.parameters(), torch.device("cuda"))

@@ -178,6 +178,17 @@ def test_other_settings_than_the_kept_ones_are_refused(tokens, tmp_path):
         create(LSTM + ":weight_decay=0.5").fit(*tokens, Budget(steps=90), None, Checkpoints(tmp_path))
 
 
+def test_a_training_of_a_version_with_fewer_settings_goes_on(tokens, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        create(LSTM).fit(*tokens, Budget(steps=90), Interrupt(20), Checkpoints(tmp_path))
+    tensors, state = Checkpoints(tmp_path).load()
+    del state["settings"]["plan"]["weight_decay"]
+    Checkpoints(tmp_path).save(tensors, state)
+    with pytest.raises(UsageError, match=r"differs in its weight_decay \(0.0, now 0.5\)"):
+        create(LSTM + ":weight_decay=0.5").fit(*tokens, Budget(steps=90), None, Checkpoints(tmp_path))
+    assert create(LSTM).fit(*tokens, Budget(steps=90), None, Checkpoints(tmp_path)).steps == 90
+
+
 def test_other_text_or_another_network_than_the_kept_one_is_refused(tokens, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         create(LSTM).fit(*tokens, Budget(steps=90), Interrupt(20), Checkpoints(tmp_path))
