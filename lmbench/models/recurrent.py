@@ -107,7 +107,11 @@ class RecurrentLayer(nn.Module):
         self, x: Tensor, memory: Tensor | None = None, precision: torch.dtype = torch.float32
     ) -> tuple[Tensor, Tensor]:
         """float (T, B, E), (B, S) or None for zeros -> (T, B, H) in ``precision``, and (B, S)."""
-        x, memory, weights = x.to(precision), self.memory(x, memory), [w.to(precision) for w in self.weights()]
+        x = x.to(precision)
+        if self.kind == "lstm" and _on_card(x):
+            outputs, after = _lstm_layers([self], x, [memory])
+            return outputs, after[0]
+        memory, weights = self.memory(x, memory), [w.to(precision) for w in self.weights()]
         if self.kind == "lstm":
             return self._lstm(x, memory, weights)
         run = {"gru": self._gru, "tanh": self._tanh, "sigmoid": self._sigmoid}[self.kind]
@@ -125,11 +129,6 @@ class RecurrentLayer(nn.Module):
 
     def _lstm(self, x: Tensor, memory: Tensor, weights: list[Tensor]) -> tuple[Tensor, Tensor]:
         (w, u, b, d), (h, c) = weights, memory.chunk(2, -1)
-        if has_kernels(x.device) and torch.is_grad_enabled():
-            from lmbench.models.wavefront import Layer, lstm_layers
-
-            outputs, [(h, c)] = lstm_layers(x, [Layer(w, u, b + d, h, c, None)])
-            return outputs, torch.cat((h.float(), c), -1)
         if self._by_hand(x):
             outputs, c = lstm(F.linear(x, w, b + d), h.to(x.dtype), c.contiguous(), u)
             return outputs, torch.cat((outputs[-1].float(), c.float()), -1)
@@ -164,6 +163,30 @@ class RecurrentLayer(nn.Module):
             return False
         large = x.dtype == torch.bfloat16 and self.cell.hidden_size > CACHED
         return self.kind != "lstm" or (large and not torch.compiler.is_compiling())
+
+
+def _on_card(x: Tensor) -> bool:
+    """Whether an LSTM that is trained on x runs by the kernels of a card."""
+    return torch.is_grad_enabled() and has_kernels(x.device)
+
+
+def _lstm_layers(
+    layers: Sequence[RecurrentLayer], x: Tensor, memories: Sequence[Tensor | None], drop: Dropout | None = None
+) -> tuple[Tensor, list[Tensor]]:
+    """Side by side on a card: float (T, B, E), what each layer remembers, dropout between them -> outputs of the last
+    layer (T, B, H), and what each remembers."""
+    from lmbench.models.wavefront import Layer, lstm_layers
+
+    parts = []
+    for layer, memory in zip(layers, memories, strict=True):
+        w, u, b, d = layer.weights()
+        h, c = layer.memory(x, memory).chunk(2, -1)
+        mask = None
+        if drop is not None and layer is not layers[-1] and drop.training and drop.p:
+            mask = drop(h.new_ones(1 if isinstance(drop, LockedDropout) else len(x), *h.shape))
+        parts.append(Layer(w, u, b + d, h, c, mask))
+    outputs, states = lstm_layers(x, parts)
+    return outputs, [torch.cat((h.float(), c), -1) for h, c in states]
 
 
 class RecurrentNetwork(Network):
@@ -203,7 +226,7 @@ class RecurrentNetwork(Network):
         after: list[Tensor] = []
         precision = self.precision if self.training else torch.float32
         if self._at_once(x):
-            x, after = self._lstm_layers(x.to(precision), memories)
+            x, after = _lstm_layers(self.layers, x.to(precision), memories, self.hidden_drop)  # type: ignore[arg-type]
         else:
             for number, (layer, memory) in enumerate(zip(self.layers, memories, strict=True)):
                 x, memory = layer(self.hidden_drop(x) if number else x, memory, precision)  # (T, B, H), (B, S)
@@ -217,23 +240,7 @@ class RecurrentNetwork(Network):
     def _at_once(self, x: Tensor) -> bool:
         """Whether the layers run side by side: those of an LSTM in training, on a card that holds all their matrices
         at once."""
-        learns = self.cell == "lstm" and torch.is_grad_enabled()
-        return learns and has_kernels(x.device) and not processes().sharded
-
-    def _lstm_layers(self, x: Tensor, memories: Sequence[Tensor | None]) -> tuple[Tensor, list[Tensor]]:
-        """float (T, B, E), what each layer remembers -> outputs of the last layer (T, B, H), what each remembers."""
-        from lmbench.models.wavefront import Layer, lstm_layers
-
-        layers, drop = [], self.hidden_drop
-        for layer, memory in zip(self.layers, memories, strict=True):
-            w, u, b, d = layer.weights()  # type: ignore[operator]
-            h, c = layer.memory(x, memory).chunk(2, -1)  # type: ignore[operator]
-            mask = None
-            if layer is not self.layers[-1] and drop.training and drop.p:
-                mask = drop(h.new_ones(1 if isinstance(drop, LockedDropout) else len(x), *h.shape))
-            layers.append(Layer(w, u, b + d, h, c, mask))
-        outputs, states = lstm_layers(x, layers)
-        return outputs, [torch.cat((h.float(), c), -1) for h, c in states]
+        return self.cell == "lstm" and _on_card(x) and not processes().sharded
 
     def _embedded(self, ids: Tensor) -> Tensor:
         """int64 (T, B) -> float (T, B, E), whole words dropped."""

@@ -15,6 +15,9 @@ from lmbench.models.network import Dropout, Network, begin_small
 from lmbench.models.neural import NetworkConfig, NeuralModel
 from lmbench.models.products import Linear
 
+WHOLE = Dropout(0.0)
+"""Drops nothing."""
+
 
 @dataclass(frozen=True)
 class TransformerConfig(NetworkConfig):
@@ -125,7 +128,7 @@ def _attend(
     causal: bool,
     visible: Tensor | None = None,
     span: int | None = None,
-    drop: Dropout | None = None,
+    drop: Dropout = WHOLE,
 ) -> Tensor:
     """Attention, (B, heads, T, d) each -> (B, heads, T, d), to what is ``visible``, and if ``causal`` not to the right.
 
@@ -139,7 +142,7 @@ def _attend(
         visible, causal = ((distance >= 0) & (distance < span))[None].expand(batch, -1, -1), False
     if query.device.type != "cpu" or not torch.is_grad_enabled():
         mask = None if visible is None else visible[:, None]
-        share = drop.p if drop is not None and drop.training else 0.0
+        share = drop.p if drop.training else 0.0
         return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=share, is_causal=causal)
     # On a CPU the backward pass of the fused kernel takes four times as long as these two products (64 to 256 tokens).
     query, key, value = (part.reshape(batch * heads, length, size) for part in (query, key, value))
@@ -151,8 +154,7 @@ def _attend(
         hidden = torch.zeros(visible.shape, dtype=query.dtype).masked_fill_(~visible, -torch.inf)
         hidden = hidden.repeat_interleave(heads, 0)
     weights = torch.baddbmm(hidden, query, key.transpose(1, 2), alpha=size**-0.5).softmax(-1)
-    weights = weights if drop is None else drop(weights)
-    return (weights @ value).view(batch, heads, length, size)
+    return (drop(weights) @ value).view(batch, heads, length, size)
 
 
 class TransformerNetwork(Network):

@@ -8,8 +8,6 @@ the time of T + (L - 1) CHUNK events of one, not of L T.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -47,8 +45,7 @@ def lstm_layers(x: Tensor, layers: list[Layer]) -> tuple[Tensor, list[tuple[Tens
     ``c_t = f c_{t-1} + i g``, ``h_t = o tanh(c_t)``, in the order i, f, g, o; x is ``h`` of the layer below times its
     mask. Products are in the type of x, cells and sums in float32.
     """
-    sizes, precision = [layer.start.shape[1] for layer in layers], x.dtype
-    x = aligned(x, precision).contiguous()
+    sizes, x = [layer.start.shape[1] for layer in layers], aligned(x, x.dtype).contiguous()
     outputs, *after = _Layers.apply(x, *(part for layer in layers for part in _aligned(layer, x)))
     states = [(h[:, :size], c[:, :size]) for h, c, size in zip(after[::2], after[1::2], sizes, strict=True)]
     return outputs[..., : sizes[-1]], states
@@ -58,8 +55,8 @@ def _aligned(layer: Layer, x: Tensor) -> Layer:
     """``layer`` in the type of x, with cells that have no weights and stay 0 up to a width that is ``aligned``."""
     w, u, bias, start, cells, mask = layer
     return Layer(
-        _AlignedGates.apply(w, x.dtype),
-        _AlignedGates.apply(u, x.dtype),
+        _aligned_gates(w, x.dtype),
+        _aligned_gates(u, x.dtype),
         aligned(bias.view(4, -1), x.dtype).flatten(),
         aligned(start, x.dtype).contiguous(),
         aligned(cells, cells.dtype).contiguous(),
@@ -67,15 +64,20 @@ def _aligned(layer: Layer, x: Tensor) -> Layer:
     )
 
 
+def _aligned_gates(weight: Tensor, precision: torch.dtype) -> Tensor:
+    """A matrix (4 H, E) in ``precision``, both H and E ``aligned``."""
+    if len(weight) // 4 % ALIGNED or weight.shape[1] % ALIGNED:
+        return _AlignedGates.apply(weight, precision)
+    return weight.to(precision)
+
+
 class _AlignedGates(torch.autograd.Function):
-    """A matrix (4 H, E) in another precision, both H and E ``aligned``: one copy, and one back."""
+    """One copy there, and one back."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, precision: torch.dtype) -> Tensor:
         ctx.shape, ctx.kind = weight.shape, weight.dtype
         size = len(weight) // 4
-        if not (size % ALIGNED or weight.shape[1] % ALIGNED):
-            return weight.to(precision, copy=True)
         height, width = (length + -length % ALIGNED for length in (size, weight.shape[1]))
         filled = weight.new_zeros(4, height, width, dtype=precision)
         filled[:, :size, : weight.shape[1]] = weight.view(4, size, -1)
@@ -189,11 +191,9 @@ class _Streams:
         for stream in self.streams:
             torch.cuda.current_stream(stream.device).wait_stream(stream)
 
-    @contextmanager
-    def turn(self, number: int) -> Iterator[None]:
+    def turn(self, number: int) -> torch.cuda.StreamContext:
         """All that is asked of the card within it is asked of stream ``number``."""
-        with torch.cuda.stream(self.streams[number]):
-            yield
+        return torch.cuda.stream(self.streams[number])
 
     def tell(self, number: int, chunk: slice) -> None:
         """Layer ``number`` is done with ``chunk`` when its stream has come here."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from itertools import pairwise
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -54,9 +54,8 @@ class Streams:
     def __exit__(self, *error: object) -> None:
         pass
 
-    @contextmanager
-    def turn(self, number: int) -> Iterator[None]:
-        yield
+    def turn(self, number: int) -> nullcontext[None]:
+        return nullcontext()
 
     def tell(self, number: int, chunk: slice) -> None:
         self.told.add((number, chunk.start))
