@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="On what the weights depend: nothing, or what the parts know before they see the word.",
 )
+@click.option(
+    "--mean",
+    type=click.Choice(["linear", "power"]),
+    default="linear",
+    show_default=True,
+    help="linear: the weighted sum; power: between sum and product, better for networks, slower.",
+)
 @tokens_option
 @line_option
 @format_option
@@ -34,6 +41,7 @@ def mix(
     corpus: str,
     out: str,
     buckets: Literal["none", "confidence"],
+    mean: Literal["linear", "power"],
     tokens: int | None,
     line: Line | None,
     form: str,
@@ -46,6 +54,7 @@ def mix(
     \b
     lmbench mix models/lstm models/kn5 --corpus my.txt --out models/mix
     lmbench mix results/run --corpus ptb --buckets confidence --out models/mix
+    lmbench mix models/gpt models/lstm --corpus my.txt --mean power --out models/mix
     """
     from lmbench.cli.kept import load_models, note
     from lmbench.cli.options import open_corpus
@@ -54,7 +63,7 @@ def mix(
     from lmbench.models.mixture import Mixture, MixtureConfig
 
     parts = load_models(directories)
-    mixture = Mixture(MixtureConfig(buckets), list(parts.values()))
+    mixture = Mixture(MixtureConfig(buckets, mean), list(parts.values()))
     directory = prepared(Path(out), resume=False)
     text = open_corpus(corpus, tokens, line)
     notes, _ = mixture.fit_weights(next(iter(parts.values())).tokenizer.encode(text.valid.units))

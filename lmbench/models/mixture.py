@@ -18,6 +18,7 @@ from lmbench.models.base import Confident, LanguageModel, Reading, read_model, w
 from lmbench.models.composed import Composed, load_parts, total
 from lmbench.models.distributions import at_once, distributions, in_blocks
 from lmbench.models.interpolation import fit_weights
+from lmbench.models.power_mean import fit_power_mean, power_mean
 from lmbench.models.reading import Rereading, open_reading
 from lmbench.training.budget import Budget, FitReport, Progress, Silent
 from lmbench.training.checkpoints import Checkpoints
@@ -26,16 +27,24 @@ PRIOR = 50.0
 """Events that the weights of all buckets together are worth in each bucket, so that a rare one says little."""
 LEVELS = 16
 """Confidences of a part are told apart up to this number."""
+CELLS = 1 << 27
+"""Numbers that the search for a power mean holds at most, in float32: parts x events x types ..."""
+FEWEST_EVENTS = 1000
+"""... but it sees so many events, if there are."""
 
 
 @dataclass(frozen=True)
 class MixtureConfig:
-    """On what the weights depend. Written before the parts: ``mixture:buckets=confidence+ngram+cache``."""
+    """How the parts are mixed. Written before them: ``mixture:buckets=confidence+ngram+cache``."""
 
     buckets: Literal["none", "confidence"] = "none"
     """none: one weight for each part; confidence: weights that depend on what the parts know before they see the word,
     such as how long a history an n-gram model has found (Jelinek & Mercer 1980). On valid of Penn Treebank, ngram+cache
     has perplexity 121.73 and 120.74; with three caches, of half-lives 50, 500 and none, 119.20 and 117.47."""
+    mean: Literal["linear", "power"] = "linear"
+    """linear: the weighted sum; power: between sum and product, each part sharpened or flattened as suits the
+    validation split (``power_mean.py``). Better where several networks are mixed, but every part then gives
+    its probabilities of all types for each token that is scored."""
 
 
 class Mixture(Composed):
@@ -46,7 +55,8 @@ class Mixture(Composed):
         p(w | h) = sum_i w_i(b) p_i(w | h)
 
     The weights are those under which the validation split is most probable (``interpolation.py``). Each part keeps its
-    own context: one that reads sentence by sentence begins anew at each boundary, whatever the others do.
+    own context: one that reads sentence by sentence begins anew at each boundary, whatever the others do. With
+    ``mean=power`` the sum gives way to a power mean (``power_mean.py``).
 
     >>> from lmbench.corpus.tokenizers import train_tokenizer
     >>> from lmbench.models import registry
@@ -72,6 +82,11 @@ class Mixture(Composed):
                 f"A mixture needs at least two parts and has {len(self.parts)}. Join them by +, its own settings "
                 "first: ngram+cache, or mixture:buckets=confidence+ngram+cache."
             )
+        if self.config.mean == "power" and self.config.buckets != "none":
+            raise UsageError(
+                "A power mean has one weight for each part, so mean=power cannot be had together with "
+                f"buckets={self.config.buckets}. Leave one of them out."
+            )
         for part in self.parts:
             if part.reads != "left" or not part.normalized:
                 why = "gives no distribution" if part.reads == "left" else "reads both sides of a word"
@@ -84,6 +99,7 @@ class Mixture(Composed):
         self.adapts = any(part.adapts for part in self.parts)
         self.keys = np.zeros(0, np.int64)  # (K,), ascending: the buckets that have weights of their own
         self.weights = np.full((1, len(self.parts)), 1 / len(self.parts))  # (1 + K, M); row 0 for all other buckets
+        self.exponents, self.power = np.ones(len(self.parts)), 1.0  # (M,), of a power mean
 
     @property
     def max_context(self) -> int | None:  # type: ignore[override]
@@ -119,12 +135,13 @@ class Mixture(Composed):
         progress = progress or Silent()
         self.tokenizer = _shared_tokenizer(self.parts)
         buckets = {"none": "one weight each", "confidence": "weights by confidence"}[self.config.buckets]
-        progress.step(
-            "structure", f"p = sum of w_i p_i over {len(self.parts)} parts, {buckets}: {', '.join(self.names)}"
-        )
+        formula = {"linear": "p = sum of w_i p_i", "power": "p ~ (sum of w_i p_i^(a_i r))^(1/r)"}[self.config.mean]
+        progress.step("structure", f"{formula} over {len(self.parts)} parts, {buckets}: {', '.join(self.names)}")
         batch = Batch.of([valid.ids])  # the stream: parts that read sentence by sentence begin anew by themselves
         log_probs = np.stack([part.log_probs(batch)[0, 1:] for part in self.parts]).astype(np.float64)
         self.weights, _ = fit_weights(log_probs)
+        if self.config.mean == "power":
+            return self._fit_power_mean(valid, progress)
         if self.config.buckets == "confidence":
             self.keys, places = np.unique(self._confidence(batch)[0, 1:], return_inverse=True)
             inside, _ = fit_weights(log_probs, places, self.weights[0], PRIOR)
@@ -140,20 +157,58 @@ class Mixture(Composed):
         progress.note(note)
         return (note,), loss
 
+    def _fit_power_mean(self, valid: Tokens, progress: Progress) -> tuple[tuple[str, ...], float]:
+        """The same for a power mean: on events spread evenly over ``valid``, as many as memory holds well."""
+        types, models = valid.vocabulary_size, len(self.parts)
+        events = min(valid.events, max(FEWEST_EVENTS, CELLS // (types * models)))
+        places = 1 + np.linspace(0, valid.events - 1, events).astype(np.int64)
+        asked = np.zeros(len(valid.ids), bool)
+        asked[places] = True
+        batch, log_probs = Batch.of([valid.ids], [asked]), np.empty((models, events, types), np.float32)
+        for part, rows in zip(self.parts, log_probs, strict=True):
+            first = 0
+            for block in distributions(part, batch):
+                rows[first : first + len(block)] = block
+                first += len(block)
+        weights, self.exponents, self.power, loss = fit_power_mean(log_probs, valid.ids[places], self.weights[0])
+        self.weights, self.keys = weights[None], self.keys[:0]
+        told = ", ".join(
+            f"{weight:.3f} {name} (a = {exponent:.2f})"
+            for weight, exponent, name in zip(weights, self.exponents, self.names, strict=True)
+        )
+        note = f"power mean, r = {self.power:.3f}, on {events:,} events of the validation split: {told}"
+        progress.step("backward", f"weights, exponents and power by L-BFGS on {events:,} held-out events")
+        progress.step("predict", f"{loss:.4f} nats per event of these")
+        progress.note(note)
+        return (note,), loss
+
     def log_probs(self, batch: Batch) -> np.ndarray:
-        """float64 (B, T), nats: ln of the weighted sum of the parts' probabilities, 0 where nothing is asked."""
+        """float64 (B, T), nats: ln p of each target, 0 elsewhere."""
+        if self.config.mean == "power":
+            return self._picked(batch)
         result = self._mix((part.log_probs(batch) for part in self.parts), self._rows(batch))
         return np.where(batch.targets, result, 0.0)
 
+    def _picked(self, batch: Batch) -> np.ndarray:
+        """``log_probs`` out of the distributions of all targets."""
+        result, targets, first = np.zeros(batch.ids.shape), batch.ids[batch.targets], 0
+        values = np.empty(len(targets))
+        for block in self.distributions(batch):
+            wanted = targets[first : first + len(block)]
+            values[first : first + len(block)] = block[np.arange(len(block)), wanted]
+            first += len(block)
+        result[batch.targets] = values
+        return result
+
     def next_log_probs(self, prefixes: Batch) -> np.ndarray:
-        """float64 (B, V), nats."""
+        """float (B, V), nats."""
         longer = [np.append(row, 0) for row in prefixes.rows()]
         after = Batch.of(longer)  # any word will do: only what is known before it is asked for
         rows = self._rows(after)[np.arange(len(longer)), after.last()]
         return self._mix((part.next_log_probs(prefixes) for part in self.parts), rows[:, None])
 
     def distributions(self, batch: Batch) -> Iterator[np.ndarray]:
-        """float64 (N, V), nats, a block after the other: see ``base.Distributions``."""
+        """float (N, V), nats, a block after the other: see ``base.Distributions``."""
         size, rows, first = at_once(len(self.tokenizer.vocabulary)), self._rows(batch)[batch.targets], 0
         for blocks in zip(*(in_blocks(distributions(part, batch), size) for part in self.parts), strict=True):
             yield self._mix(blocks, rows[first : first + len(blocks[0]), None])
@@ -164,7 +219,12 @@ class Mixture(Composed):
         return Rereading(self, prefixes) if len(self.keys) else _JointReading(self, prefixes)
 
     def _mix(self, log_probs: Iterable[np.ndarray], rows: np.ndarray) -> np.ndarray:
-        """ln sum w_i p_i, without leaving the logarithms. ``rows``: int, which row of the weights, broadcast."""
+        """ln sum w_i p_i, without leaving the logarithms, or the power mean of whole distributions.
+
+        ``rows``: int, which row of the weights, broadcast.
+        """
+        if self.config.mean == "power":
+            return power_mean(list(log_probs), self.weights[0], self.exponents, self.power)
         with np.errstate(divide="ignore"):  # a part without weight
             weights = np.log(self.weights)
         weighted = (weights[rows, number] + values for number, values in enumerate(log_probs))
@@ -191,6 +251,8 @@ class Mixture(Composed):
         directory = Path(directory)
         self.save_parts(directory)
         state = {"parts": len(self.parts), "weights": self.weights.tolist(), "buckets": self.keys.tolist()}
+        if self.config.mean == "power":
+            state |= {"exponents": self.exponents.tolist(), "power": self.power}
         write_model(directory, self, {"config": asdict(self.config), **state})
 
     @classmethod
@@ -204,6 +266,10 @@ class Mixture(Composed):
             model.weights, model.keys = np.array(state["weights"]), np.array(state["buckets"], np.int64)
             if model.weights.shape != (1 + len(model.keys), len(parts)):
                 raise ValueError(f"weights of shape {model.weights.shape} for {len(parts)} parts")
+            if model.config.mean == "power":
+                model.exponents, model.power = np.array(state["exponents"]), float(state["power"])
+                if model.exponents.shape != (len(parts),):
+                    raise ValueError(f"exponents of shape {model.exponents.shape} for {len(parts)} parts")
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"The mixture in {directory} is damaged ({error}). Make it again.") from None
         model.tokenizer = tokenizer

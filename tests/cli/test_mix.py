@@ -54,6 +54,13 @@ def test_mix_by_buckets_tells_how_many(call: Call, corpus_file: Path, kept_pair:
     assert "buckets with weights of their own" in call("mix", *kept_pair, *arguments).stderr
 
 
+def test_mix_by_a_power_mean_tells_its_numbers(call: Call, corpus_file: Path, kept_pair: list[Path]) -> None:
+    result = call("mix", *kept_pair, "--corpus", corpus_file, "--out", "mix", "--mean", "power")
+    assert "power mean, r = " in result.stderr
+    written = call("generate", "mix", "-n", "2", "--seed", "1")
+    assert written.exit_code == 0, written.stderr
+
+
 def test_mix_refuses_what_cannot_be(call: Call, corpus_file: Path, kept_pair: list[Path]) -> None:
     assert "at least two parts" in complaint(call("mix", kept_pair[0], "--corpus", corpus_file, "--out", "mix"))
     call("train", "uniform", "--corpus", corpus_file, "--tokenizer", "char", "--out", "letters")

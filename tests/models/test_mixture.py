@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from lmbench.corpus.batches import Batch
 from lmbench.corpus.text import Corpus, Split, TokenizedCorpus
 from lmbench.errors import ModelError, UsageError
-from lmbench.models import registry
+from lmbench.models import power_mean, registry
 from lmbench.models.base import Confident
 from lmbench.models.mixture import Mixture, MixtureConfig
 from lmbench.models.ngram.arpa.reading import read_arpa
 from lmbench.models.ngram.arpa.writing import write_arpa
+from lmbench.models.reading import open_reading
 from lmbench.models.uniform import Uniform
 from lmbench.scoring import metrics
 from lmbench.scoring.scorer import score
@@ -106,6 +109,65 @@ def test_a_bucket_that_valid_did_not_show_takes_the_weights_of_all(data: Tokeniz
     assert set(np.unique(model._rows(batch))) == {0, 1}
 
 
+POWER = "mixture:mean=power+ngram:order=2+cache:order=1+uniform"
+
+
+def test_a_power_mean_gives_one_distribution_whoever_asks(data: TokenizedCorpus, tmp_path) -> None:
+    model = fitted(data, POWER)
+    assert model.power != 1
+    assert not (model.exponents == 1).any()
+    row = data.test.ids[:30].astype(np.int64)
+    prefixes = [row[:length] for length in range(1, len(row))]
+    following = model.next_log_probs(Batch.of_prefixes(prefixes))
+    shares = [part.next_log_probs(Batch.of_prefixes(prefixes)) for part in model.parts]
+    together = sum(
+        weight * np.exp(part) ** (exponent * model.power)
+        for weight, exponent, part in zip(model.weights[0], model.exponents, shares, strict=True)
+    ) ** (1 / model.power)
+    np.testing.assert_allclose(np.exp(following), together / together.sum(1, keepdims=True), rtol=1e-4)
+    batch = Batch.of([row, row[:7]])
+    picked = following[np.arange(len(prefixes)), row[1:]]
+    np.testing.assert_allclose(model.log_probs(batch)[0, 1:], picked, atol=1e-5)
+    np.testing.assert_allclose(model.log_probs(batch)[1, 1:7], picked[:6], atol=1e-5)
+    assert not model.log_probs(batch)[1, 7:].any()
+    reading = open_reading(model, [row[:1]])
+    for token, expected in zip(row[1:], following, strict=False):
+        np.testing.assert_allclose(reading.log_probs[0], expected, atol=1e-5)
+        reading.append(np.array([token]))
+    model.save(tmp_path / "kept")
+    np.testing.assert_array_equal(registry.load(tmp_path / "kept").log_probs(batch), model.log_probs(batch))
+
+
+def test_a_power_mean_is_at_least_as_good_on_valid_as_the_sum(data: TokenizedCorpus) -> None:
+    nats = [
+        score(fitted(data, spec), data.corpus, "valid").token_nats.mean()
+        for spec in (POWER, "ngram:order=2+cache:order=1+uniform")
+    ]
+    assert nats[0] < nats[1]
+
+
+def test_a_power_mean_that_sees_few_events_takes_them_from_all_over(
+    data: TokenizedCorpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr("lmbench.models.mixture.FEWEST_EVENTS", 20)
+    monkeypatch.setattr("lmbench.models.mixture.CELLS", 1)
+    fit = power_mean.fit_power_mean
+    monkeypatch.setattr("lmbench.models.mixture.fit_power_mean", lambda *given: asked.append(given[1]) or fit(*given))
+    fitted(data, POWER)
+    places = 1 + np.linspace(0, data.valid.events - 1, 20).astype(int)
+    np.testing.assert_array_equal(asked[0], data.valid.ids[places])
+
+
+def test_a_damaged_power_mean_is_told(data: TokenizedCorpus, tmp_path) -> None:
+    fitted(data, POWER).save(tmp_path)
+    path = tmp_path / "model.json"
+    state = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**state, "exponents": [1.0]}), encoding="utf-8")
+    with pytest.raises(ModelError, match=r"damaged .*exponents of shape \(1,\) for 3 parts"):
+        registry.load(tmp_path)
+
+
 def test_seeds_of_one_family_make_an_ensemble(data: TokenizedCorpus, tmp_path) -> None:
     model = fitted(data, f"{TINY}:seed=1+{TINY}:seed=2")
     assert [part.config.seed for part in model.parts] == [1, 2]
@@ -194,10 +256,17 @@ def test_what_is_no_distribution_is_refused(reads: str, normalized: bool, why: s
 
 
 @pytest.mark.parametrize(
-    "text", ["mixture", "mixture:buckets=confidence", "mixture+ngram", "mixture:buckets=x+ngram+cache"]
+    "text",
+    [
+        "mixture",
+        "mixture:buckets=confidence",
+        "mixture+ngram",
+        "mixture:buckets=x+ngram+cache",
+        "mixture:mean=power:buckets=confidence+ngram+cache",
+    ],
 )
 def test_specifications_that_cannot_be(text: str) -> None:
-    with pytest.raises(UsageError, match=r"at least two parts|buckets of mixture"):
+    with pytest.raises(UsageError, match=r"at least two parts|buckets of mixture|cannot be had together"):
         registry.create(text)
 
 
