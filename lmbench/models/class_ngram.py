@@ -214,16 +214,11 @@ class ClassNGram(Trainable):
         """float64 (B, V), nats: the distribution after each row's last token; sums to one up to rounding."""
         ids, starts, ends = open_ends_of(prefixes, self.max_context + 1)
         of_classes, of_words = self._histories((ids, self.word_class[ids]), starts)
-        by_class, by_word = (
-            sum(
-                weight * trie.distributions(values[ends])
-                for weight, trie, values in zip(weights, tries, looked_back, strict=True)
-            )
-            for weights, tries, looked_back in (
-                (self.class_weights, self.class_tries, of_classes),
-                (self.word_weights, self.word_tries, of_words),
-            )
-        )
+        jobs = list(zip((*self.class_tries, *self.word_tries), (*of_classes, *of_words), strict=True))
+        expected = in_threads(lambda job: job[0].distributions(job[1][ends]), jobs)
+        count = len(self.class_tries)
+        by_class = sum(weight * part for weight, part in zip(self.class_weights, expected[:count], strict=True))
+        by_word = sum(weight * part for weight, part in zip(self.word_weights, expected[count:], strict=True))
         return np.log(by_class)[:, self.word_class] + np.log(by_word)
 
     def save(self, directory: Path) -> None:

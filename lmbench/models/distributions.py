@@ -17,15 +17,20 @@ def distributions(model: LanguageModel, batch: Batch) -> Iterator[np.ndarray]:
     """float (N, V), nats, a block after the other: what ``model`` expects before each target of ``batch``, row by row.
 
     By the model's own ``distributions`` where it has one, else by ``next_log_probs`` of every prefix: each is then read
-    anew, but for models that look back on a few tokens only, which are given no more than these.
+    anew, from the last boundary for models that do not look beyond it, and no further back than they look.
     """
     if isinstance(model, Distributions):
         yield from model.distributions(batch)
         return
     rows, columns = np.nonzero(batch.targets)
-    size = at_once(len(model.tokenizer.vocabulary))
-    reach = reach_of(model)
-    begins = np.zeros_like(columns) if reach is None else np.maximum(0, columns - reach)
+    begins, reach = np.zeros_like(columns), reach_of(model)
+    if model.context == "sentence":
+        boundaries = np.where(batch.ids == 0, np.arange(batch.ids.shape[1]), 0)
+        begins = np.maximum.accumulate(boundaries, axis=1)[rows, columns - 1]
+    if reach is not None:
+        begins = np.maximum(begins, columns - reach)
+    longest = int((columns - begins).max(initial=1))
+    size = max(1, min(at_once(len(model.tokenizer.vocabulary)), CELLS // longest))
     for first in range(0, len(rows), size):
         places = zip(*(part[first : first + size].tolist() for part in (rows, begins, columns)), strict=True)
         yield model.next_log_probs(Batch.of_prefixes([batch.ids[row, begin:end] for row, begin, end in places]))

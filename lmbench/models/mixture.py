@@ -28,9 +28,9 @@ PRIOR = 50.0
 LEVELS = 16
 """Confidences of a part are told apart up to this number."""
 CELLS = 1 << 27
-"""Numbers that the search for a power mean holds at most, in float32: parts x events x types ..."""
-FEWEST_EVENTS = 1000
-"""... but it sees so many events, if there are."""
+"""Numbers that the search for a power mean holds, in float32: parts x events x types."""
+FEWEST_EVENTS = 300
+"""It sees so many events, if there are, even where they are more numbers: 0.7 GB for six parts of 100,000 types."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,17 @@ class MixtureConfig:
     has perplexity 121.73 and 120.74; with three caches, of half-lives 50, 500 and none, 119.20 and 117.47."""
     mean: Literal["linear", "power"] = "linear"
     """linear: the weighted sum; power: between sum and product, each part sharpened or flattened as suits the
-    validation split (``power_mean.py``). Better where several networks are mixed, but every part then gives
-    its probabilities of all types for each token that is scored."""
+    validation split (``power_mean.py``). On test of Penn Treebank three small networks and two counted models have
+    perplexity 78.75 and 76.97, on Chinese characters three and one 118.63 and 116.53. Slower: every part gives its
+    probabilities of all types for each token that is scored, for which a cache or infinigram reads all that it may
+    look back on anew."""
+
+    def __post_init__(self) -> None:
+        if self.mean == "power" and self.buckets != "none":
+            raise UsageError(
+                "A power mean has one weight for each part, so mean=power cannot be had together with "
+                f"buckets={self.buckets}. Leave one of them out."
+            )
 
 
 class Mixture(Composed):
@@ -81,11 +90,6 @@ class Mixture(Composed):
             raise UsageError(
                 f"A mixture needs at least two parts and has {len(self.parts)}. Join them by +, its own settings "
                 "first: ngram+cache, or mixture:buckets=confidence+ngram+cache."
-            )
-        if self.config.mean == "power" and self.config.buckets != "none":
-            raise UsageError(
-                "A power mean has one weight for each part, so mean=power cannot be had together with "
-                f"buckets={self.config.buckets}. Leave one of them out."
             )
         for part in self.parts:
             if part.reads != "left" or not part.normalized:
@@ -130,6 +134,8 @@ class Mixture(Composed):
     def fit_weights(self, valid: Tokens, progress: Progress | None = None) -> tuple[tuple[str, ...], float]:
         """Find the weights on ``valid`` for parts that are fitted; notes that tell them, and nats per event there.
 
+        A power mean sees a sample of the events only (``CELLS``), and its nats are those of the sample.
+
         Raises ModelError where the parts do not share their tokens.
         """
         progress = progress or Silent()
@@ -137,11 +143,11 @@ class Mixture(Composed):
         buckets = {"none": "one weight each", "confidence": "weights by confidence"}[self.config.buckets]
         formula = {"linear": "p = sum of w_i p_i", "power": "p ~ (sum of w_i p_i^(a_i r))^(1/r)"}[self.config.mean]
         progress.step("structure", f"{formula} over {len(self.parts)} parts, {buckets}: {', '.join(self.names)}")
+        if self.config.mean == "power":
+            return self._fit_power_mean(valid, progress)
         batch = Batch.of([valid.ids])  # the stream: parts that read sentence by sentence begin anew by themselves
         log_probs = np.stack([part.log_probs(batch)[0, 1:] for part in self.parts]).astype(np.float64)
         self.weights, _ = fit_weights(log_probs)
-        if self.config.mean == "power":
-            return self._fit_power_mean(valid, progress)
         if self.config.buckets == "confidence":
             self.keys, places = np.unique(self._confidence(batch)[0, 1:], return_inverse=True)
             inside, _ = fit_weights(log_probs, places, self.weights[0], PRIOR)
@@ -170,7 +176,7 @@ class Mixture(Composed):
             for block in distributions(part, batch):
                 rows[first : first + len(block)] = block
                 first += len(block)
-        weights, self.exponents, self.power, loss = fit_power_mean(log_probs, valid.ids[places], self.weights[0])
+        weights, self.exponents, self.power, loss = fit_power_mean(log_probs, valid.ids[places])
         self.weights, self.keys = weights[None], self.keys[:0]
         told = ", ".join(
             f"{weight:.3f} {name} (a = {exponent:.2f})"
@@ -219,9 +225,9 @@ class Mixture(Composed):
         return Rereading(self, prefixes) if len(self.keys) else _JointReading(self, prefixes)
 
     def _mix(self, log_probs: Iterable[np.ndarray], rows: np.ndarray) -> np.ndarray:
-        """ln sum w_i p_i, without leaving the logarithms, or the power mean of whole distributions.
+        """ln sum w_i p_i, without leaving the logarithms. ``rows``: int, which row of the weights, broadcast.
 
-        ``rows``: int, which row of the weights, broadcast.
+        Or the power mean, which has one row of weights, and wants whole distributions, (N, V) each.
         """
         if self.config.mean == "power":
             return power_mean(list(log_probs), self.weights[0], self.exponents, self.power)
@@ -268,8 +274,10 @@ class Mixture(Composed):
                 raise ValueError(f"weights of shape {model.weights.shape} for {len(parts)} parts")
             if model.config.mean == "power":
                 model.exponents, model.power = np.array(state["exponents"]), float(state["power"])
-                if model.exponents.shape != (len(parts),):
-                    raise ValueError(f"exponents of shape {model.exponents.shape} for {len(parts)} parts")
+                if model.exponents.shape != (len(parts),) or len(model.keys) or not model.power > 0:
+                    raise ValueError(
+                        f"power {model.power}, exponents of shape {model.exponents.shape} for {len(parts)} parts"
+                    )
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"The mixture in {directory} is damaged ({error}). Make it again.") from None
         model.tokenizer = tokenizer

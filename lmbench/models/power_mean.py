@@ -18,6 +18,7 @@ from typing import TypeVar
 import numpy as np
 
 from lmbench.compiled import in_threads
+from lmbench.models.interpolation import fit_weights
 
 Result = TypeVar("Result")
 BLOCK = 1 << 16
@@ -28,6 +29,8 @@ LOWEST = -1e4
 """Nats: what is impossible counts as this where exponents are sought."""
 RANGE = 0.02, 20.0
 """Within which power and exponents are sought."""
+PRIOR = 5.0
+"""Nats x 2 that it takes to move the logarithm of one of them by 1: little where there are hundreds of events."""
 STEPS = 60
 
 
@@ -42,29 +45,36 @@ def power_mean(log_probs: Sequence[np.ndarray], weights: np.ndarray, exponents: 
     >>> np.exp(power_mean([halves, sure], np.array([0.5, 0.5]), np.ones(2), 1e-3)).round(3)  # the root of 9, to 1
     array([[0.75, 0.25]], dtype=float32)
     """
-    result = np.empty(log_probs[0].shape, np.float32)
-    biases = _biases(weights, power)
+    events, types = log_probs[0].shape
+    result, biases = np.empty((events, types), np.float32), _biases(weights, power)
 
     def fill(rows: slice, scratch: np.ndarray) -> None:
         result[rows] = _mean([part[rows] for part in log_probs], biases, exponents, power, scratch)[0]
 
-    _in_blocks(fill, len(log_probs), len(result), result.shape[1])
+    _in_blocks(fill, len(log_probs), events, types)
     return result
 
 
-def fit_power_mean(
-    log_probs: np.ndarray, targets: np.ndarray, weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, float, float]:
+def fit_power_mean(log_probs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, float]:
     """Weights (M,), exponents (M,) and power under which ``targets`` are most probable, and nats per event then.
 
-    By L-BFGS from r = 1/2 and a = 1. ``log_probs``: float32 (M, N, V), nats, of all types before each of N events,
-    of which what is impossible is set to ``LOWEST``; ``targets``: int64 (N,), the types that followed; ``weights``:
-    float64 (M,), where the search begins.
+    By L-BFGS from the weights of linear interpolation, r = 1/2 and a = 1, and with a normal prior there on the
+    logarithms of power and exponents. An event that is impossible under every model is set aside, since no numbers
+    change that; the nats are infinite then. ``log_probs``: float32 (M, N, V), nats, of all types before each of N
+    events, changed in place: what is impossible is set to ``LOWEST``. ``targets``: int64 (N,), the types that followed.
     """
     from scipy.optimize import minimize
 
-    np.maximum(log_probs, np.float32(LOWEST), out=log_probs)  # 0 times -inf would be no number
+    of_targets = log_probs[:, np.arange(len(targets)), targets].astype(np.float64)
+    possible = (of_targets > -np.inf).any(0)
+    if not possible.all():
+        log_probs, targets = log_probs[:, possible], targets[possible]
     models, events, types = log_probs.shape
+    if not events:
+        return np.full(models, 1 / models), np.ones(models), 1.0, np.inf
+    np.maximum(log_probs, np.float32(LOWEST), out=log_probs)  # 0 times -inf would be no number
+    weights = fit_weights(of_targets[:, possible])[0][0]
+    start = np.concatenate((_biases(np.maximum(weights, 1e-3), 0.5), np.zeros(models), [np.log(0.5)]))
 
     def loss(numbers: np.ndarray) -> tuple[float, np.ndarray]:
         biases, exponents, power = _unpacked(numbers)
@@ -72,33 +82,36 @@ def fit_power_mean(
         def expect(rows: slice, scratch: np.ndarray) -> np.ndarray:
             return _expect(log_probs[:, rows], targets[rows], biases, exponents, power, scratch)
 
-        found = np.sum(_in_blocks(expect, models, events, types), axis=0) / events
+        found = np.sum(_in_blocks(expect, models, events, types), axis=0)
         found[1 + models :] *= np.append(exponents, power)  # they are sought as logarithms
-        return found[0], found[1:]
+        away = numbers[models:] - start[models:]
+        found[1 + models :] += PRIOR * away
+        return (found[0] + PRIOR / 2 * (away @ away)) / events, found[1:] / events
 
-    start = np.concatenate((_biases(np.maximum(weights, 1e-3), 0.5), np.zeros(models), [np.log(0.5)]))
     bounds = [(None, None)] * models + [tuple(np.log(RANGE))] * (models + 1)
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": STEPS, "ftol": 1e-7})
     biases, exponents, power = _unpacked(found.x)
+    away = found.x[models:] - start[models:]
+    nats = float(found.fun) - PRIOR / 2 * float(away @ away) / events if possible.all() else np.inf
     shares = np.exp(power * (biases - biases.max()))
-    return shares / shares.sum(), exponents, power, float(found.fun)
+    return shares / shares.sum(), exponents, power, nats
 
 
 def _in_blocks(function: Callable[[slice, np.ndarray], Result], models: int, events: int, types: int) -> list[Result]:
     """What ``function`` gives for every block of events, in order; it may write on float32 (M, block, V)."""
     size = max(1, BLOCK // types)
+    many = size * BLOCKS
 
     def work(begin: int) -> list[Result]:
         scratch = np.empty((models, size, types), np.float32)
         blocks = [slice(first, min(first + size, events)) for first in range(begin, min(begin + many, events), size)]
         return [function(rows, scratch[:, : rows.stop - rows.start]) for rows in blocks]
 
-    many = size * BLOCKS
     return [result for results in in_threads(work, range(0, events, many)) for result in results]
 
 
 def _biases(weights: np.ndarray, power: float) -> np.ndarray:
-    """ln w / r, float64 (M,): in these the search is least bent."""
+    """ln w / r, float64 (M,): as b, exponents and power hardly move each other's best values."""
     with np.errstate(divide="ignore"):  # a model without weight
         return np.log(weights) / power
 

@@ -18,7 +18,7 @@ from lmbench.corpus.text import Corpus
 from lmbench.models.base import LanguageModel
 from lmbench.models.mixture import Mixture, MixtureConfig
 from lmbench.models.registry import describe, load
-from lmbench.scoring.metrics import perplexity
+from lmbench.scoring.metrics import adaptive_perplexity, perplexity
 from lmbench.scoring.scorer import score
 from lmbench.training.checkpoints import write_json, write_text
 
@@ -33,16 +33,17 @@ HEADING = """\
 """
 
 
-def measure(name: str, model: LanguageModel, corpus: Corpus, seconds: float | None) -> str:
-    """One row of the table. ``seconds``: what finding the weights took."""
-    valid = perplexity(score(model, corpus, "valid"))
+def measure(name: str, model: LanguageModel, corpus: Corpus, seconds: float | None) -> tuple[str, str]:
+    """One row of the table, and what the scores are of. ``seconds``: what finding the weights took."""
+    valid = score(model, corpus, "valid")
     began = time.perf_counter()
     scores = score(model, corpus)
     rate = scores.events.sum() / (time.perf_counter() - began)
     spent = "" if seconds is None else f"{seconds:.1f}"
-    row = f"| {name} | {valid:.2f} | {perplexity(scores):.2f} | {spent} | {rate:,.0f} |"
+    found = " | ".join(f"{perplexity(split) or adaptive_perplexity(split):.2f}" for split in (valid, scores))
+    row = f"| {name} | {found} | {spent} | {rate:,.0f} |"
     print(row, flush=True)
-    return row
+    return row, str(scores.signature)
 
 
 def main() -> None:
@@ -55,17 +56,19 @@ def main() -> None:
 
     corpus = load_corpus(arguments.corpus)
     parts = {folder.name: load(folder) for folder in arguments.models}
-    rows = [measure(name, part, corpus, None) for name, part in parts.items()]
+    if len(parts) < len(arguments.models):
+        parser.error("two folders have one name: name them differently")
+    rows = [measure(name, part, corpus, None)[0] for name, part in parts.items()]
     valid = next(iter(parts.values())).tokenizer.encode(corpus.valid.units)
     told = []
     for name, config in WAYS.items():
         mixture = Mixture(config, list(parts.values()))
         began = time.perf_counter()
         notes, _ = mixture.fit_weights(valid)
-        rows.append(measure(f"all, {name}", mixture, corpus, time.perf_counter() - began))
+        row, signature = measure(f"all, {name}", mixture, corpus, time.perf_counter() - began)
+        rows.append(row)
         told += [f"- all, {name}: {note}" for note in notes]
     models = [f"- {name}: `{describe(part)}`" for name, part in parts.items()]
-    signature = score(mixture, corpus).signature
     text = f"{signature}\n\n{HEADING}" + "\n".join((*rows, "", *models, "", *told)) + "\n"
     arguments.out.mkdir(parents=True, exist_ok=True)
     write_text(arguments.out / "table.md", text)

@@ -149,14 +149,17 @@ def test_a_power_mean_is_at_least_as_good_on_valid_as_the_sum(data: TokenizedCor
 def test_a_power_mean_that_sees_few_events_takes_them_from_all_over(
     data: TokenizedCorpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    asked: list[tuple[np.ndarray, np.ndarray]] = []
     monkeypatch.setattr("lmbench.models.mixture.FEWEST_EVENTS", 20)
     monkeypatch.setattr("lmbench.models.mixture.CELLS", 1)
     fit = power_mean.fit_power_mean
-    monkeypatch.setattr("lmbench.models.mixture.fit_power_mean", lambda *given: asked.append(given[1]) or fit(*given))
-    fitted(data, POWER)
+    monkeypatch.setattr("lmbench.models.mixture.fit_power_mean", lambda *given: asked.append(given) or fit(*given))
+    model = fitted(data, POWER)
     places = 1 + np.linspace(0, data.valid.events - 1, 20).astype(int)
-    np.testing.assert_array_equal(asked[0], data.valid.ids[places])
+    np.testing.assert_array_equal(asked[0][1], data.valid.ids[places])
+    for part, rows in zip(model.parts, asked[0][0], strict=True):
+        expected = part.log_probs(Batch.of([data.valid.ids.astype(np.int64)]))[0, places]
+        np.testing.assert_allclose(rows[np.arange(20), asked[0][1]], expected, atol=1e-5)
 
 
 def test_a_damaged_power_mean_is_told(data: TokenizedCorpus, tmp_path) -> None:
