@@ -9,6 +9,7 @@ from lmbench.corpus.batches import Batch
 from lmbench.corpus.text import Corpus, Split
 from lmbench.errors import ModelError
 from lmbench.models.base import LanguageModel, Trainable
+from lmbench.models.distributions import distributions
 from lmbench.models.reading import open_reading
 from lmbench.models.registry import MODELS, create, family, load
 from lmbench.scoring.metrics import perplexity, pseudo_perplexity
@@ -105,6 +106,15 @@ def test_next_log_probs_sum_to_one_and_agree_with_log_probs(models, name, rows):
         np.testing.assert_allclose(np.exp(following.astype(np.float64)).sum(1), 1, atol=1e-5)
         picked = following[np.arange(len(prefixes)), row[1:]]
         np.testing.assert_allclose(model.log_probs(Batch.of([row]))[0, 1:], picked, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", LEFT)
+def test_the_distributions_of_a_stream_are_those_after_each_prefix(models, name, rows):
+    stream = np.concatenate([rows[0], *(row[1:] for row in rows[1:6])])
+    asked = np.arange(len(stream)) % 3 == 1
+    found = np.concatenate(list(distributions(models[name], Batch.of([stream, stream[:7]], [asked, asked[:7]]))))
+    prefixes = [stream[:column] for column in (*np.flatnonzero(asked), *np.flatnonzero(asked[:7]))]
+    np.testing.assert_allclose(found, models[name].next_log_probs(Batch.of_prefixes(prefixes)), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", TRAINED)

@@ -17,7 +17,7 @@ from lmbench.scoring.scorer import score
 from lmbench.training.budget import Budget
 from tests.models.test_contract import SPECS, WORDS
 
-LEFT = [name for name in sorted(SPECS) if family(name).reads == "left"]
+LEFT = [name for name in sorted(SPECS) if family(name.split()[0]).reads == "left"]
 MAKERS = {"word": "word:min_count=1", "char": "char", "byte": "byte", "bpe": "bpe:size=280"}
 
 
