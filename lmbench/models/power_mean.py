@@ -61,7 +61,7 @@ def fit_power_mean(log_probs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarr
     By L-BFGS from the weights of linear interpolation, r = 1/2 and a = 1, and with a normal prior there on the
     logarithms of power and exponents. An event that is impossible under every model is set aside, since no numbers
     change that; the nats are infinite then. ``log_probs``: float32 (M, N, V), nats, of all types before each of N
-    events, changed in place: what is impossible is set to ``LOWEST``. ``targets``: int64 (N,), the types that followed.
+    events, to write on: what is impossible is set to ``LOWEST``. ``targets``: int64 (N,), the types that followed.
     """
     from scipy.optimize import minimize
 
@@ -76,6 +76,10 @@ def fit_power_mean(log_probs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarr
     weights = fit_weights(of_targets[:, possible])[0][0]
     start = np.concatenate((_biases(np.maximum(weights, 1e-3), 0.5), np.zeros(models), [np.log(0.5)]))
 
+    def disbelief(numbers: np.ndarray) -> float:
+        away = (numbers - start)[models:]
+        return PRIOR / 2 * float(away @ away)
+
     def loss(numbers: np.ndarray) -> tuple[float, np.ndarray]:
         biases, exponents, power = _unpacked(numbers)
 
@@ -84,15 +88,13 @@ def fit_power_mean(log_probs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarr
 
         found = np.sum(_in_blocks(expect, models, events, types), axis=0)
         found[1 + models :] *= np.append(exponents, power)  # they are sought as logarithms
-        away = numbers[models:] - start[models:]
-        found[1 + models :] += PRIOR * away
-        return (found[0] + PRIOR / 2 * (away @ away)) / events, found[1:] / events
+        found[1 + models :] += PRIOR * (numbers - start)[models:]
+        return (found[0] + disbelief(numbers)) / events, found[1:] / events
 
     bounds = [(None, None)] * models + [tuple(np.log(RANGE))] * (models + 1)
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": STEPS, "ftol": 1e-7})
     biases, exponents, power = _unpacked(found.x)
-    away = found.x[models:] - start[models:]
-    nats = float(found.fun) - PRIOR / 2 * float(away @ away) / events if possible.all() else np.inf
+    nats = float(found.fun) - disbelief(found.x) / events if possible.all() else np.inf
     shares = np.exp(power * (biases - biases.max()))
     return shares / shares.sum(), exponents, power, nats
 

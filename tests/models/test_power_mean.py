@@ -111,7 +111,7 @@ def test_an_event_that_is_impossible_for_all_is_set_aside() -> None:
 
 
 def test_a_handful_of_events_moves_little() -> None:
-    # Ten events whose types the first model calls certain: without the prior it would be sharpened to the bound.
+    # Ten events that the first model thought likely, each time rightly: without the prior it has an exponent of 11.7.
     parts = np.log(np.array([[[0.8, 0.2]] * 10, [[0.5, 0.5]] * 10], np.float32))
     _, exponents, power, _ = fit_power_mean(parts, np.zeros(10, np.int64))
     assert (exponents < 3).all()

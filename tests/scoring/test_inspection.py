@@ -10,14 +10,13 @@ import pytest
 from lmbench.corpus.batches import Batch
 from lmbench.corpus.text import Corpus, Split
 from lmbench.corpus.tokenizers import train_tokenizer
-from lmbench.models.registry import create, family
+from lmbench.models.registry import create
 from lmbench.models.uniform import Uniform
 from lmbench.scoring.inspection import inspect
 from lmbench.scoring.scorer import score
 from lmbench.training.budget import Budget
-from tests.models.test_contract import SPECS, WORDS
+from tests.models.test_contract import LEFT, SPECS, WORDS
 
-LEFT = [name for name in sorted(SPECS) if family(name.split()[0]).reads == "left"]
 MAKERS = {"word": "word:min_count=1", "char": "char", "byte": "byte", "bpe": "bpe:size=280"}
 
 
