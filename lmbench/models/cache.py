@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -13,6 +14,7 @@ from lmbench.compiled import compiled
 from lmbench.corpus.batches import Batch, Tokens
 from lmbench.errors import ModelError, UsageError
 from lmbench.models.base import Trainable, read_model, write_model
+from lmbench.models.distributions import at_once
 from lmbench.training.budget import Budget, FitReport, Progress, Silent
 from lmbench.training.checkpoints import Checkpoints
 
@@ -133,15 +135,32 @@ class Cache(Trainable):
     def _read(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
         """Probability of each token, float64 (B, T), and how many orders knew its history, int64 (B, T)."""
         inside = batch.inside
-        ids, columns = batch.ids[inside], np.nonzero(inside)[1]
-        rows = np.repeat(np.arange(len(batch.lengths)), batch.lengths)
-        grams, contexts = _number(ids, rows, len(self.counts), self.config.order)
-        window = self.config.window or len(ids)
+        ids, columns, grams, contexts, *_ = self._occurrences(batch)
+        window, memory = self.config.window or len(ids), _nothing(*grams.shape)
         probabilities, known = np.ones(batch.ids.shape), np.zeros(batch.ids.shape, np.int64)
         probabilities[inside], known[inside] = _remember(
-            grams, contexts, columns, self.unigram[ids], window, self.decay, self.config.strength
+            grams, contexts, columns, self.unigram[ids], window, self.decay, self.config.strength, memory
         )
         return probabilities, known
+
+    def _occurrences(self, batch: Batch) -> tuple[np.ndarray, ...]:
+        """All tokens, row after row, (N,), the column of each, (N,), and what ``_number`` tells of them."""
+        inside = batch.inside
+        ids, columns = batch.ids[inside], np.nonzero(inside)[1]
+        rows = np.repeat(np.arange(len(batch.lengths)), batch.lengths)
+        return ids, columns, *_number(ids, rows, len(self.counts), self.config.order)
+
+    def distributions(self, batch: Batch) -> Iterator[np.ndarray]:
+        """float64 (N, V), nats, a block after the other: see ``base.Distributions``. Each row is read once."""
+        ids, columns, *numbers = self._occurrences(batch)
+        window, memory = self.config.window or len(ids), _nothing(*numbers[0].shape)
+        asked, size, done = np.flatnonzero(batch.targets[batch.inside]), at_once(len(self.counts)), 0
+        for first in range(0, len(asked), size):
+            places = asked[first : first + size]
+            result = np.tile(self.unigram, (len(places), 1))
+            _expect(*numbers, columns, done, places, window, self.decay, self.config.strength, memory, result)
+            done = places[-1]
+            yield np.log(result, out=result)
 
     def next_log_probs(self, prefixes: Batch) -> np.ndarray:
         """float64 (B, V), nats: the distribution after each row's last token."""
@@ -174,62 +193,105 @@ class Cache(Trainable):
         return model
 
 
-def _number(ids: np.ndarray, rows: np.ndarray, size: int, order: int) -> tuple[np.ndarray, np.ndarray]:
+def _number(ids: np.ndarray, rows: np.ndarray, size: int, order: int) -> tuple[np.ndarray, ...]:
     """Numbers of the n-grams that end at each token and of their histories, int64 (order, N), apart for each row.
 
     ``ids``: int64 (N,), rows one after another; ``rows``: int64 (N,), which row; ``size``: V. -1 where
-    a row is shorter.
+    a row is shorter. Then the last word of each n-gram, int64 (order, N), and where those after each history begin and
+    end among them, int64 (order, N + 1): n-grams are numbered in the order of their histories.
     """
     grams, contexts = np.full((order, len(ids)), -1, np.int64), np.full((order, len(ids)), -1, np.int64)
+    words, begins = np.zeros((order, len(ids)), np.int64), np.zeros((order, len(ids) + 1), np.int64)
     contexts[0] = rows  # one empty history in each row
     for k in range(order):
         if k:  # the history of a k-gram is the (k-1)-gram that ends one token earlier in the same row
             contexts[k, 1:] = np.where(rows[1:] == rows[:-1], grams[k - 1, :-1], -1)
         there = contexts[k] >= 0
-        grams[k, there] = np.unique(contexts[k, there] * size + ids[there], return_inverse=True)[1]
-    return grams, contexts
+        known, grams[k, there] = np.unique(contexts[k, there] * size + ids[there], return_inverse=True)
+        words[k, : len(known)] = known % size
+        begins[k] = np.searchsorted(known, np.arange(len(ids) + 1) * size)
+    return grams, contexts, words, begins
+
+
+def _nothing(orders: int, length: int) -> tuple[np.ndarray, ...]:
+    """A memory without any text: what each n-gram and each history was worth, float64 (K, N) each, at the token that it
+    was last brought up to date for, int64 (K, N) each."""
+    shape = orders, length
+    return np.zeros(shape), np.zeros(shape), np.zeros(shape, np.int64), np.zeros(shape, np.int64)
 
 
 @compiled
-def _remember(grams, contexts, columns, lowest, window, decay, strength):
+def _remember(grams, contexts, columns, lowest, window, decay, strength, memory):
     """Probability of each token given those before it in its row, and how many orders knew its history.
 
     ``grams``, ``contexts``: int64 (K, N), see ``_number``; ``columns``: int64 (N,), place in the row; ``lowest``:
-    float64 (N,), probability of the order below. Counts are brought up to date when they are looked at.
+    float64 (N,), probability of the order below; ``memory``: nothing yet, see ``_nothing``. Counts are brought up to
+    date when they are looked at.
     """
     orders, length = grams.shape
-    counts, totals = np.zeros((orders, length)), np.zeros((orders, length))
-    counted, totalled = np.zeros((orders, length), np.int64), np.zeros((orders, length), np.int64)
+    counts, totals, counted, totalled = memory
     result, known = np.empty(length), np.zeros(length, np.int64)
-    oldest = decay**window
     for i in range(length):
         probability = lowest[i]
         for k in range(orders):
             gram, context = grams[k, i], contexts[k, i]
             if context < 0:
                 break
-            counts[k, gram] *= decay ** (i - counted[k, gram])
-            totals[k, context] *= decay ** (i - totalled[k, context])
-            counted[k, gram] = totalled[k, context] = i
-            known[i] += totals[k, context] >= EVIDENCE
-            probability = (counts[k, gram] + strength * probability) / (totals[k, context] + strength)
+            total = _faded(totals, totalled, k, context, i, decay)
+            known[i] += total >= EVIDENCE
+            probability = (_faded(counts, counted, k, gram, i, decay) + strength * probability) / (total + strength)
         result[i] = probability
-        for k in range(orders):
-            gram, context = grams[k, i], contexts[k, i]
-            if context < 0 or columns[i] == 0:
-                break
-            # An occurrence is worth 1 when the next token is asked for; decay has one step to go until then.
-            counts[k, gram] += 1 / decay
-            totals[k, context] += 1 / decay
-        old = i - window
-        if columns[i] > window:
-            for k in range(orders):
-                gram, context = grams[k, old], contexts[k, old]
-                if context < 0:
-                    break
-                counts[k, gram] *= decay ** (i - counted[k, gram])
-                totals[k, context] *= decay ** (i - totalled[k, context])
-                counted[k, gram] = totalled[k, context] = i
-                counts[k, gram] = max(0.0, counts[k, gram] - oldest / decay)
-                totals[k, context] = max(0.0, totals[k, context] - oldest / decay)
+        _learn(grams, contexts, columns, i, window, decay, memory)
     return result, known
+
+
+@compiled
+def _expect(grams, contexts, words, begins, columns, done, places, window, decay, strength, memory, result):
+    """Turn each row of ``result``, the distribution of the order below, into that before the token at its place.
+
+    ``places``: int64 (P,), ascending; ``result``: float64 (P, V); ``memory`` holds the tokens before ``done`` and
+    afterwards those before the last place; all else as ``_number`` and ``_remember`` have it.
+    """
+    counts, totals, counted, totalled = memory
+    for p in range(len(places)):
+        for i in range(done, places[p]):
+            _learn(grams, contexts, columns, i, window, decay, memory)
+        done = i = places[p]
+        for k in range(len(grams)):
+            context = contexts[k, i]
+            if context < 0:
+                break
+            total = _faded(totals, totalled, k, context, i, decay) + strength
+            result[p] *= strength / total
+            for gram in range(begins[k, context], begins[k, context + 1]):
+                if counts[k, gram] > 0:
+                    result[p, words[k, gram]] += _faded(counts, counted, k, gram, i, decay) / total
+
+
+@compiled
+def _learn(grams, contexts, columns, i, window, decay, memory):
+    """Add token ``i`` to the memory, and take that out which is beyond ``window`` for the next."""
+    counts, totals, counted, totalled = memory
+    for k in range(len(grams)):
+        gram, context = grams[k, i], contexts[k, i]
+        if context < 0 or columns[i] == 0:
+            break
+        # An occurrence is worth 1 when the next token is asked for; decay has one step to go until then.
+        counts[k, gram] = _faded(counts, counted, k, gram, i, decay) + 1 / decay
+        totals[k, context] = _faded(totals, totalled, k, context, i, decay) + 1 / decay
+    if columns[i] > window:
+        old, oldest = i - window, decay**window / decay
+        for k in range(len(grams)):
+            gram, context = grams[k, old], contexts[k, old]
+            if context < 0:
+                break
+            counts[k, gram] = max(0.0, _faded(counts, counted, k, gram, i, decay) - oldest)
+            totals[k, context] = max(0.0, _faded(totals, totalled, k, context, i, decay) - oldest)
+
+
+@compiled
+def _faded(values, since, k, number, now, decay):
+    """``values[k, number]``, brought up from ``since`` to ``now``."""
+    values[k, number] *= decay ** (now - since[k, number])
+    since[k, number] = now
+    return values[k, number]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from lmbench.corpus.batches import Batch
 from lmbench.corpus.tokenizers import train_tokenizer
 from lmbench.errors import ModelError, UsageError
-from lmbench.models import registry
+from lmbench.models import distributions, registry
 from lmbench.models.cache import Cache, CacheConfig
 from lmbench.scoring import metrics
 from lmbench.scoring.scorer import score
@@ -80,15 +82,24 @@ def test_confidence_counts_the_orders_that_saw_the_history() -> None:
     order=st.integers(1, 4),
     window=st.none() | st.integers(1, 12),
     half_life=st.none() | st.floats(0.5, 50),
+    block=st.integers(1, 5),
+    every=st.integers(1, 3),
 )
-def test_the_compiled_loop_agrees_with_the_whole_distribution(rows, order, window, half_life) -> None:
+def test_the_compiled_loops_agree_with_the_whole_distribution(rows, order, window, half_life, block, every) -> None:
     model = fitted(order=order, window=window, half_life=half_life)
     arrays = [np.array([0, *row]) for row in rows]
     together = model.log_probs(Batch.of(arrays))
+    asked, expected = [np.arange(len(row)) % every == 1 % every for row in arrays], []
     for row, values in zip(arrays, together, strict=True):
         following = model.next_log_probs(Batch.of_prefixes([row[:length] for length in range(1, len(row))]))
         np.testing.assert_allclose(np.exp(following).sum(1), 1, atol=1e-12)
         np.testing.assert_allclose(following[np.arange(len(row) - 1), row[1:]], values[1 : len(row)], atol=1e-9)
+        expected.append(following)
+    wanted = Batch.of(arrays, asked)
+    with patch.object(distributions, "CELLS", block * SIZE):
+        found = np.concatenate([np.zeros((0, SIZE)), *model.distributions(wanted)])
+    chosen = np.concatenate([rows[mask[1:]] for rows, mask in zip(expected, asked, strict=True)])
+    np.testing.assert_allclose(found, chosen, atol=1e-9)
 
 
 def test_its_perplexity_is_adaptive_and_the_signature_says_so() -> None:
