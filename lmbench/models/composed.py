@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from lmbench.corpus.batches import Tokens, checksum
 from lmbench.errors import ModelError, UsageError
@@ -75,14 +75,15 @@ class Composed(Trainable):
 
 
 class Wrapper(Composed):
-    """A model around one other, its ``base``, that adapts to the text it is asked about: ``name(base):key=value``."""
+    """A model around one other, its ``base``, ``name(base):key=value``; by default one that adapts to the text it is
+    asked about."""
 
     wraps: ClassVar[bool] = True
     reads = "left"
-    context = "stream"
+    context: Literal["sentence", "stream"] = "stream"
     normalized = True
     adapts = True
-    max_context = None
+    max_context: int | None = None
 
     def __init__(self, config: Any, base: LanguageModel) -> None:
         """``base``: a fitted model, or an unfitted one for ``fit``. Raises UsageError where it cannot be wrapped."""

@@ -45,8 +45,8 @@ class MixtureConfig:
     """linear: the weighted sum; power: between sum and product, each part sharpened or flattened as suits the
     validation split (``power_mean.py``). On test of Penn Treebank three small networks and two counted models have
     perplexity 78.75 and 77.06, on Chinese characters three and one 118.63 and 116.53. Slower: every part gives its
-    probabilities of all types for each token that is scored, for which a cache or infinigram reads all that it may
-    look back on anew."""
+    probabilities of all types for each token that is scored, for which infinigram reads all that it may look back on
+    anew."""
 
     def __post_init__(self) -> None:
         if self.mean == "power" and self.buckets != "none":
@@ -166,17 +166,16 @@ class Mixture(Composed):
     def _fit_power_mean(self, valid: Tokens, progress: Progress) -> tuple[tuple[str, ...], float]:
         """The same for a power mean: on events spread evenly over ``valid``, as many as memory holds well."""
         types, models = valid.vocabulary_size, len(self.parts)
-        events = min(valid.events, max(FEWEST_EVENTS, CELLS // (types * models)))
-        places = 1 + np.linspace(0, valid.events - 1, events).astype(np.int64)
-        asked = np.zeros(len(valid.ids), bool)
-        asked[places] = True
-        batch, log_probs = Batch.of([valid.ids], [asked]), np.empty((models, events, types), np.float32)
+        batch = valid.spread(max(FEWEST_EVENTS, CELLS // (types * models)))
+        targets = batch.ids[batch.targets]
+        events = len(targets)
+        log_probs = np.empty((models, events, types), np.float32)
         for part, rows in zip(self.parts, log_probs, strict=True):
             first = 0
             for block in distributions(part, batch):
                 rows[first : first + len(block)] = block
                 first += len(block)
-        weights, self.exponents, self.power, loss = fit_power_mean(log_probs, valid.ids[places])
+        weights, self.exponents, self.power, loss = fit_power_mean(log_probs, targets)
         self.weights, self.keys = weights[None], self.keys[:0]
         told = ", ".join(
             f"{weight:.3f} {name} (a = {exponent:.2f})"

@@ -22,6 +22,8 @@ THETAS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """Tried where theta is open, divided by the mean square length of a hidden state."""
 SAMPLE = 20_000
 """Events of the validation split, the first, on which theta and weight are chosen."""
+MOST = 0.999
+"""The weight that is chosen at most, so that what the cache does not know is not impossible."""
 BLOCK = 256
 """States that are compared with those before them at once."""
 
@@ -86,7 +88,7 @@ class NeuralCache(Wrapper):
             cache = found.double().cpu().numpy()[1:]
             weight = asked.weight
             if weight is None:
-                weight = _rounded(fit_weights(np.stack([network, cache]))[0][0, 1])
+                weight = min(MOST, _rounded(fit_weights(np.stack([network, cache]))[0][0, 1]))
             loss = -float(_mixed(network, cache, weight).mean())
             if loss < best:
                 best, self.config = loss, replace(asked, theta=theta, weight=weight)

@@ -25,6 +25,7 @@ MODELS: dict[str, str] = {
     "cache": "lmbench.models.cache:Cache",
     "dynamic": "lmbench.models.dynamic:Dynamic",
     "neural-cache": "lmbench.models.neural_cache:NeuralCache",
+    "neighbours": "lmbench.models.neighbours:Neighbours",
     "ngram": "lmbench.models.ngram.model:NGram",
     "class-ngram": "lmbench.models.class_ngram:ClassNGram",
     "skip": "lmbench.models.skip:Skip",

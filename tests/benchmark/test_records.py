@@ -48,6 +48,7 @@ FAMILIES = {
     "mixture": "ngram:order=2+cache:order=1",
     "dynamic": "dynamic(gru:hidden=8:batch_size=2:sequence_length=4)",
     "neural-cache": "neural-cache(gru:hidden=8:batch_size=2:sequence_length=4)",
+    "neighbours": "neighbours(gru:hidden=8:batch_size=2:sequence_length=4)",
     "ffnn": "ffnn:order=3:width=8:batch_size=2:sequence_length=4",
     "cnn": "cnn:width=8:layers=1:kernel=2:batch_size=2:sequence_length=4",
     "rnn": "rnn:hidden=8:batch_size=2:sequence_length=4",

@@ -27,6 +27,8 @@ SPECS = {
     "dynamic": "dynamic(lstm:hidden=16:batch_size=4:sequence_length=8:device=cpu):segment=2:rate=0.01:decay=0.01",
     "neural-cache": "neural-cache(gpt:feed_forward=swiglu:sliding_window=4:width=16:heads=2:layers=2:sequence_length=16"
     ":batch_size=4:device=cpu):size=5",
+    "neighbours": "neighbours(gru:hidden=16:batch_size=4:sequence_length=8:device=cpu):size=300",
+    "neighbours by windows": "neighbours(gpt:width=16:heads=2:layers=2:sequence_length=16:batch_size=4:device=cpu)",
     "mixture": "mixture:buckets=confidence+ngram:order=2+cache:order=2:half_life=20+uniform",
     "mixture by power": "mixture:mean=power+ngram:order=2+cache:order=2:half_life=20+uniform",
     "ffnn": "ffnn:order=4:width=16:layers=2:batch_size=4:sequence_length=8:device=cpu",

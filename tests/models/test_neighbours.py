@@ -1,0 +1,133 @@
+"""Neighbours in the training text: worked out by hand, in blocks as at once, and what they gain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lmbench.corpus.batches import Batch
+from lmbench.corpus.text import Corpus, Split, TokenizedCorpus
+from lmbench.errors import ModelError, UsageError
+from lmbench.models import neighbours, registry
+from lmbench.models.neighbours import Neighbours, NeighboursConfig
+from lmbench.scoring.scorer import score
+from lmbench.training.budget import Budget
+from lmbench.training.checkpoints import write_tensors
+
+TINY = "lstm:hidden=8:batch_size=4:sequence_length=8:device=cpu"
+
+
+@pytest.fixture(scope="module")
+def data() -> TokenizedCorpus:
+    random = np.random.default_rng(3)
+    words = [f"w{number}" for number in range(30)]
+    lines = [" ".join(random.choice(words, 5)) for _ in range(12)]
+
+    def text(number: int) -> tuple[str]:  # the same few lines in any order: a trained network is in like states again
+        return ("\n".join(random.choice(lines, number)),)
+
+    return Corpus("made", Split("train", text(150)), Split("valid", text(40)), Split("test", text(40))).tokenize("word")
+
+
+@pytest.fixture(scope="module")
+def model(data: TokenizedCorpus) -> Neighbours:
+    model = registry.create(f"neighbours({TINY})")
+    model.fit(data.train, data.valid, Budget(steps=60))
+    assert isinstance(model, Neighbours)
+    return model
+
+
+def holding(data: TokenizedCorpus, states: list[float], followers: list[int], **config: float) -> Neighbours:
+    """A model whose kept states are these numbers."""
+    model = registry.create(f"neighbours({TINY})")
+    model.config, model.tokenizer = NeighboursConfig(**config), data.train.tokenizer  # type: ignore[arg-type]
+    model._take(torch.tensor(states)[:, None].half(), torch.tensor(followers))
+    return model
+
+
+def test_the_shares_are_those_of_the_equation(data: TokenizedCorpus) -> None:
+    # States 0, 1 were followed by word 5, state 2 by word 6; their variance is 2/3. With a temperature of 1.5 / ln 2
+    # each unit of squared distance halves a count: at 0 they count 1, 1/2, 1/16, so p(5) = 1.5 / 1.5625, p(6) = .04.
+    model = holding(data, [0.0, 1.0, 2.0], [5, 5, 6], temperature=1.5 / float(np.log(2)), weight=0.25)
+    shares = model._log_shares(torch.tensor([[0.0], [2.0]])).exp()
+    np.testing.assert_allclose(shares[:, 5:7], [[0.96, 0.04], [0.5625 / 1.5625, 1 / 1.5625]], atol=1e-5)
+    np.testing.assert_allclose(shares.sum(1), 1, atol=1e-6)
+    network = torch.full((2, len(shares[0])), 1 / len(shares[0])).log()
+    mixed = model._mixed(network, shares.log()).exp()
+    np.testing.assert_allclose(mixed[0, 5], 0.75 / len(shares[0]) + 0.25 * 0.96, atol=1e-5)
+
+
+def test_where_nothing_is_near_the_network_is_asked(data: TokenizedCorpus) -> None:
+    model = holding(data, [0.0, 1.0], [5, 6], temperature=1.0, weight=0.5)
+    found = model._log_shares(torch.tensor([[0.5], [1000.0]]))
+    assert found[0].exp().sum() == pytest.approx(1)
+    assert (found[1] == -torch.inf).all()
+    network = torch.randn(2, len(found[0])).log_softmax(1)
+    torch.testing.assert_close(model._mixed(network, found)[1], network[1])
+
+
+def test_blocks_change_nothing(model: Neighbours, data: TokenizedCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = Batch.of([data.test.ids[:40], data.test.ids[:7]])
+    whole = model.log_probs(rows)
+    for block, cells in ((1, 1), (7, 64), (16, 1 << 21)):
+        monkeypatch.setattr(neighbours, "BLOCK", block)
+        monkeypatch.setattr(neighbours, "CELLS", {"cpu": cells})
+        np.testing.assert_allclose(model.log_probs(rows), whole, atol=1e-4)
+
+
+def test_it_gains_where_lines_come_again_and_learns_nothing_from_them(model: Neighbours, data: TokenizedCorpus) -> None:
+    alone, with_neighbours = score(model.base, data.corpus), score(model, data.corpus)
+    assert with_neighbours.token_nats.mean() < alone.token_nats.mean() - 0.1
+    assert not with_neighbours.adapts
+    assert 0 < model.config.weight < 1
+
+
+def test_it_is_the_mixture_that_it_says(model: Neighbours, data: TokenizedCorpus) -> None:
+    kept = model.states.float().numpy().astype(np.float64)
+    variance = ((kept - kept.mean(0)) ** 2).sum(1).mean()
+    assert model.variance == pytest.approx(variance, rel=1e-4)
+    row = Batch.of([data.test.ids[:12]])
+    (hidden, _, columns), *more = model.base.hidden_states(row)
+    assert not more
+    following = model.next_log_probs(Batch.of_prefixes([row.ids[0, :length] for length in range(1, 12)]))
+    for state, column in zip(hidden.detach().numpy().astype(np.float64), columns.tolist(), strict=True):
+        counted = np.exp(-((kept - state) ** 2).sum(1) / (model.config.temperature * variance))
+        shares = np.bincount(model.followers.numpy(), counted, following.shape[1]) / counted.sum()
+        network = model.base.next_log_probs(Batch.of_prefixes([row.ids[0, : column + 1]]))[0]
+        expected = (1 - model.config.weight) * np.exp(network) + model.config.weight * shares
+        np.testing.assert_allclose(np.exp(following[column]), expected, atol=1e-4)
+
+
+def test_the_end_of_the_training_text_is_kept(data: TokenizedCorpus) -> None:
+    model = registry.create(f"neighbours({TINY}):size=50:temperature=0.5:weight=0")
+    model.fit(data.train, data.valid, Budget(steps=2))
+    assert model.states.shape == (50, 8)
+    assert model.followers.tolist() == sorted(data.train.ids[-50:])
+    assert model.config == NeighboursConfig(size=50, temperature=0.5, weight=0.0)
+    np.testing.assert_allclose(score(model, data.corpus).nats, score(model.parts[0], data.corpus).nats, atol=1e-4)
+
+
+def test_damage_to_what_is_kept_is_told(model: Neighbours, tmp_path: Path) -> None:
+    model.save(tmp_path)
+    path = tmp_path / neighbours.STATES_FILE
+    whole = path.read_bytes()
+    unknown = {"states": model.states, "followers": model.followers.int() + 1000}
+    for damage in (
+        lambda: path.write_bytes(whole[:-1]),
+        lambda: path.write_bytes(whole.replace(b"followers", b"leaders!!")),
+        lambda: write_tensors(path, unknown),
+        lambda: write_tensors(path, {**unknown, "states": model.states[1:]}),
+        path.unlink,
+    ):
+        damage()
+        with pytest.raises(ModelError, match=r"states\.safetensors cannot be read"):
+            registry.load(tmp_path)
+
+
+@pytest.mark.parametrize("wrong", [{"size": 0}, {"temperature": 0.0}, {"weight": 1.0}])
+def test_settings_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        NeighboursConfig(**wrong)  # type: ignore[arg-type]
