@@ -56,10 +56,10 @@ class Tokens:
         """int64 (S,): position in ``ids`` of the boundary that ends each unit."""
         return np.flatnonzero(self.ids[1:] == 0) + 1
 
-    def spread(self, events: int) -> Batch:
+    def sample(self, events: int) -> Batch:
         """The whole stream as one row, in which so many events are targets, evenly spread; all where there are fewer.
 
-        >>> Tokens(np.array([0, 5, 6, 7, 8, 0], np.int32), None).spread(3).targets
+        >>> Tokens(np.array([0, 5, 6, 7, 8, 0], np.int32), None).sample(3).targets
         array([[False,  True, False,  True, False,  True]])
         """
         asked = np.zeros(len(self.ids), bool)

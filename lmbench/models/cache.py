@@ -135,7 +135,7 @@ class Cache(Trainable):
     def _read(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
         """Probability of each token, float64 (B, T), and how many orders knew its history, int64 (B, T)."""
         inside = batch.inside
-        ids, columns, grams, contexts, *_ = self._occurrences(batch)
+        ids, columns, grams, contexts = self._occurrences(batch)
         window, memory = self.config.window or len(ids), _nothing(*grams.shape)
         probabilities, known = np.ones(batch.ids.shape), np.zeros(batch.ids.shape, np.int64)
         probabilities[inside], known[inside] = _remember(
@@ -153,6 +153,7 @@ class Cache(Trainable):
     def distributions(self, batch: Batch) -> Iterator[np.ndarray]:
         """float64 (N, V), nats, a block after the other: see ``base.Distributions``. Each row is read once."""
         ids, columns, *numbers = self._occurrences(batch)
+        numbers += _followers(ids, *numbers)
         window, memory = self.config.window or len(ids), _nothing(*numbers[0].shape)
         asked, size, done = np.flatnonzero(batch.targets[batch.inside]), at_once(len(self.counts)), 0
         for first in range(0, len(asked), size):
@@ -193,24 +194,32 @@ class Cache(Trainable):
         return model
 
 
-def _number(ids: np.ndarray, rows: np.ndarray, size: int, order: int) -> tuple[np.ndarray, ...]:
+def _number(ids: np.ndarray, rows: np.ndarray, size: int, order: int) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of the n-grams that end at each token and of their histories, int64 (order, N), apart for each row.
 
     ``ids``: int64 (N,), rows one after another; ``rows``: int64 (N,), which row; ``size``: V. -1 where
-    a row is shorter. Then the last word of each n-gram, int64 (order, N), and where those after each history begin and
-    end among them, int64 (order, N + 1): n-grams are numbered in the order of their histories.
+    a row is shorter. N-grams are numbered in the order of their histories.
     """
     grams, contexts = np.full((order, len(ids)), -1, np.int64), np.full((order, len(ids)), -1, np.int64)
-    words, begins = np.zeros((order, len(ids)), np.int64), np.zeros((order, len(ids) + 1), np.int64)
     contexts[0] = rows  # one empty history in each row
     for k in range(order):
         if k:  # the history of a k-gram is the (k-1)-gram that ends one token earlier in the same row
             contexts[k, 1:] = np.where(rows[1:] == rows[:-1], grams[k - 1, :-1], -1)
         there = contexts[k] >= 0
-        known, grams[k, there] = np.unique(contexts[k, there] * size + ids[there], return_inverse=True)
-        words[k, : len(known)] = known % size
-        begins[k] = np.searchsorted(known, np.arange(len(ids) + 1) * size)
-    return grams, contexts, words, begins
+        grams[k, there] = np.unique(contexts[k, there] * size + ids[there], return_inverse=True)[1]
+    return grams, contexts
+
+
+def _followers(ids: np.ndarray, grams: np.ndarray, contexts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The last word of each n-gram, int64 (order, N), and where those after each history begin among them, int64
+    (order, N + 1): they end where those after the next begin."""
+    words, begins = np.zeros_like(grams), np.zeros((len(grams), len(ids) + 1), np.int64)
+    for k, (gram, context) in enumerate(zip(grams, contexts, strict=True)):
+        there = gram >= 0
+        histories = np.zeros(gram.max(initial=-1) + 1, np.int64)
+        words[k, gram[there]], histories[gram[there]] = ids[there], context[there]
+        begins[k] = np.searchsorted(histories, np.arange(len(ids) + 1))
+    return words, begins
 
 
 def _nothing(orders: int, length: int) -> tuple[np.ndarray, ...]:
@@ -250,7 +259,7 @@ def _expect(grams, contexts, words, begins, columns, done, places, window, decay
     """Turn each row of ``result``, the distribution of the order below, into that before the token at its place.
 
     ``places``: int64 (P,), ascending; ``result``: float64 (P, V); ``memory`` holds the tokens before ``done`` and
-    afterwards those before the last place; all else as ``_number`` and ``_remember`` have it.
+    afterwards those before the last place; all else as ``_number``, ``_followers`` and ``_remember`` have it.
     """
     counts, totals, counted, totalled = memory
     for p in range(len(places)):

@@ -166,7 +166,7 @@ class Mixture(Composed):
     def _fit_power_mean(self, valid: Tokens, progress: Progress) -> tuple[tuple[str, ...], float]:
         """The same for a power mean: on events spread evenly over ``valid``, as many as memory holds well."""
         types, models = valid.vocabulary_size, len(self.parts)
-        batch = valid.spread(max(FEWEST_EVENTS, CELLS // (types * models)))
+        batch = valid.sample(max(FEWEST_EVENTS, CELLS // (types * models)))
         targets = batch.ids[batch.targets]
         events = len(targets)
         log_probs = np.empty((models, events, types), np.float32)

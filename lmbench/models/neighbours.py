@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
@@ -12,15 +14,17 @@ import torch
 from torch import Tensor
 
 from lmbench.corpus.batches import Batch, Tokens
-from lmbench.errors import UsageError
+from lmbench.errors import TrainingError, UsageError
 from lmbench.models.arrays import damage_told, map_arrays
 from lmbench.models.base import LanguageModel
 from lmbench.models.composed import Wrapper
 from lmbench.models.distributions import in_order
 from lmbench.models.dynamic import Dynamic
 from lmbench.models.interpolation import fit_weights
+from lmbench.models.resumption import first_in_window
 from lmbench.training.budget import Progress
 from lmbench.training.checkpoints import write_tensors
+from lmbench.training.devices import out_of_memory
 
 STATES_FILE = "states.safetensors"
 TEMPERATURES = (0.04, 0.06, 0.09, 0.13, 0.2, 0.3, 0.45)
@@ -29,10 +33,12 @@ SAMPLE = 2_048
 """Events of the validation split, evenly spread, on which temperature and weight are chosen."""
 MOST = 0.999
 """The weight that is chosen at most, so that what no neighbour says is not impossible."""
-BLOCK = 256
-"""States that are compared with all that are kept at once ..."""
+ROWS, LONG = 16, 512
+"""Rows side by side in which the states of a training text are found, if each has so many events."""
+BLOCK, FEWEST, TYPES = 256, 16, 1 << 23
+"""States that are compared with all that are kept at once, at most and at least; times types no more than that ..."""
 CELLS = {"cpu": 1 << 21, "cuda": 1 << 26, "mps": 1 << 24}
-"""... by so many distances at a time: on a processor what its caches hold."""
+"""... by so many distances at a time, or numbers of what is kept: on a processor what its caches hold."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +75,9 @@ class Neighbours(Wrapper):
 
     The paper asks the 1,024 nearest, found approximately; here all count, exactly, which predicts better at this
     size of text: with a GPT on 1,024 events of Penn Treebank's validation split 98.63 becomes 87.42 by 1,024
-    neighbours, 86.21 by 4,096 and 84.97 by all. Nothing is learned from the text that is scored. It costs a product of
-    each state with all that are kept. Where all are so far that float32 has no number for what they count, the network
-    alone is asked.
+    neighbours, 86.21 by 4,096 and 84.97 by all. Nothing is learned from the text that is scored. Each of its states is
+    multiplied with all that are kept, so scoring is slow. Where all are so far that float32 has no number for what they
+    count, the network alone is asked.
     """
 
     kind = "neighbours"
@@ -80,40 +86,48 @@ class Neighbours(Wrapper):
 
     def __init__(self, config: NeighboursConfig | None, base: LanguageModel) -> None:
         super().__init__(config, base)
-        self.context, self.max_context = base.context, base.max_context
+        self.context = base.context
 
     @classmethod
     def takes(cls, family: type) -> bool:
         return Dynamic.takes(family)
 
+    @property
+    def max_context(self) -> int | None:  # type: ignore[override]
+        """Of the base."""
+        return self.base.max_context
+
     def tune(self, train: Tokens, valid: Tokens, progress: Progress) -> tuple[float | None, str]:
         """Keep the states of ``train``, then choose temperature and weight on events of ``valid``."""
-        asked = self.config
-        kept = min(asked.size, train.events)
+        given, kept = self.config, min(self.config.size, train.events)
         progress.step("structure", f"(1 - weight) p_network + weight p_neighbours among {kept:,} states of training")
-        self._keep(train.ids[-kept - 1 :])
-        sample = valid.spread(SAMPLE)
-        states = torch.cat([states for states, *_ in self._asked(sample)])
-        targets = torch.from_numpy(sample.ids[sample.targets]).to(states.device)
-        network = self.base.log_probs(sample)[sample.targets].astype(np.float64)
-        best = before = np.inf
-        for temperature in TEMPERATURES if asked.temperature is None else [asked.temperature]:
-            found = [
-                self._log_shares(some, temperature).gather(1, wanted[:, None])[:, 0]
-                for some, wanted in zip(states.split(BLOCK), targets.split(BLOCK), strict=True)
-            ]
-            neighbours = torch.cat(found).double().cpu().numpy()
-            weight = asked.weight
-            if weight is None:
-                weight = min(MOST, float(f"{fit_weights(np.stack([network, neighbours]))[0][0, 1]:.3g}"))
-            with np.errstate(divide="ignore"):  # a weight of 0
-                mixed = np.logaddexp(np.log(1 - weight) + network, np.log(weight) + neighbours)
-            loss = -float(mixed.mean())
-            if loss < best:
-                best, self.config = loss, replace(asked, temperature=temperature, weight=weight)
-            if loss > before:
-                break
-            before = loss
+        if kept < train.events:
+            progress.note(f"of {train.events:,} training events the last {kept:,} are kept; size=N keeps more")
+        with _enough_memory(kept):
+            self._keep(train.ids[-kept - 1 :])
+            sample = valid.sample(SAMPLE)
+            states = torch.cat([states for states, *_ in self._asked(sample)])
+            targets = torch.from_numpy(sample.ids[sample.targets]).to(states.device)
+            network = self.base.log_probs(sample)[sample.targets].astype(np.float64)
+            best = before = np.inf
+            for temperature in TEMPERATURES if given.temperature is None else [given.temperature]:
+                found = [
+                    self._shares(some, temperature).gather(0, wanted[None])[0].log().cpu()
+                    for some, wanted in zip(states.split(self._block), targets.split(self._block), strict=True)
+                ]
+                neighbours = torch.cat(found).double().numpy()
+                neighbours = np.where(np.isnan(neighbours), network, neighbours)  # nothing is near
+                weight = given.weight
+                if weight is None:
+                    weight = min(MOST, float(f"{fit_weights(np.stack([network, neighbours]))[0][0, 1]:.3g}"))
+                with np.errstate(divide="ignore"):  # a weight of 0
+                    mixed = np.logaddexp(np.log(1 - weight) + network, np.log(weight) + neighbours)
+                loss = -float(mixed.mean())
+                if loss < best:
+                    best, self.config = loss, replace(given, temperature=temperature, weight=weight)
+                if loss > before:
+                    break
+                before = loss
         note = (
             f"neighbours among {kept:,} states at temperature {self.config.temperature:g}, weight "
             f"{self.config.weight:.3g}: {best:.4f} nats per event on {len(network):,} of the validation split, "
@@ -123,14 +137,22 @@ class Neighbours(Wrapper):
 
     @torch.no_grad()
     def _keep(self, ids: np.ndarray) -> None:
-        """Keep the state before each of ``ids`` but the first, sorted by what followed, int (N + 1,)."""
-        states, batch = None, Batch.of([ids.astype(np.int64)])
-        for hidden, _, column in self.base.hidden_states(batch):
+        """Keep the state before each of ``ids``, int (N + 1,), but the first, sorted by what followed.
+
+        Long texts are read in ``ROWS`` rows side by side, of which each begins without a history.
+        """
+        cuts = np.linspace(0, len(ids) - 1, (ROWS if len(ids) > ROWS * LONG else 1) + 1).astype(np.int64)
+        batch = Batch.of([ids[first : last + 1] for first, last in pairwise(cuts)])
+        starts, ends = (torch.from_numpy(part).to(self.base.device) for part in (cuts[:-1], cuts[1:]))
+        states: Tensor | None = None
+        for hidden, row, column in self.base.hidden_states(batch):
+            place = starts[row] + column
+            inside = place < ends[row]
             if states is None:
                 states = torch.empty(len(ids) - 1, hidden.shape[1], dtype=torch.float16, device=hidden.device)
-            states[column] = hidden.half()
+            states[place[inside]] = hidden[inside].half()
         assert states is not None
-        followers, order = torch.from_numpy(batch.ids[0, 1:]).to(states.device).sort(stable=True)
+        followers, order = torch.from_numpy(ids[1:].astype(np.int64)).to(states.device).sort(stable=True)
         self._take(states[order], followers)
 
     def _take(self, states: Tensor, followers: Tensor) -> None:
@@ -141,61 +163,65 @@ class Neighbours(Wrapper):
         self.squares = torch.cat([part.float().square().sum(1) for part in parts])  # (N,)
         self.variance = max(float(self.squares.mean() - mean.square().sum()), torch.finfo(torch.float32).tiny)
 
-    def _asked(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """The state before each target, float32 (N, E), its row and its column, (N,) each; ``BLOCK`` at a time."""
-        wanted = torch.from_numpy(batch.targets).to(self.base.device)
-        with torch.no_grad():
-            for hidden, row, column in self.base.hidden_states(batch):
-                keep = wanted[row, column + 1]
-                parts = hidden[keep].float(), row[keep], column[keep] + 1
-                yield from zip(*(part.split(BLOCK) for part in parts), strict=True)
+    @property
+    def _block(self) -> int:
+        """States that are compared with all that are kept at once: fewer where there are many types."""
+        return max(FEWEST, min(BLOCK, TYPES // len(self.tokenizer.vocabulary)))
 
     @torch.no_grad()
-    def _log_shares(self, states: Tensor, temperature: float | None = None) -> Tensor:
-        """ln p_neighbours of every type, float32 (N, V), after ``states``, (N, E); -inf where nothing counts."""
+    def _asked(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """The state before each target, float32 (N, E), its row and its column, (N,) each; a block at a time."""
+        wanted = torch.from_numpy(batch.targets).to(self.base.device)
+        for hidden, row, column in self.base.hidden_states(batch):
+            keep = wanted[row, column + 1]
+            if keep.any():
+                parts = hidden[keep].float(), row[keep], column[keep] + 1
+                yield from zip(*(part.split(self._block) for part in parts), strict=True)
+
+    @torch.no_grad()
+    def _shares(self, states: Tensor, temperature: float | None = None) -> Tensor:
+        """p_neighbours of every type, float32 (V, N), after ``states``, (N, E); NaN where nothing counts."""
         scale = (temperature or self.config.temperature) * self.variance
         sums = states.new_zeros(len(self.tokenizer.vocabulary), len(states))
         queries, squares = states.t() * (2 / scale), states.square().sum(1) / scale
-        many = max(1, CELLS[states.device.type] // len(states))
+        many = max(1, CELLS[states.device.type] // max(states.shape))
         kept = (part.split(many) for part in (self.states, self.squares, self.followers))
         for keys, lengths, followers in zip(*kept, strict=True):
             counted = keys.float() @ queries  # of each kept state for each of these: -|h - h_i|^2 / scale, then exp
             counted.sub_((lengths / scale)[:, None]).sub_(squares).exp_()
             sums.index_add_(0, followers, counted)
-        return (sums / sums.sum(0)).t().log().nan_to_num_(nan=-torch.inf, neginf=-torch.inf)
+        return sums.div_(sums.sum(0))
 
-    def _mixed(self, network: Tensor, neighbours: Tensor) -> Tensor:
-        """ln of the weighted sum of two probabilities that are given as logarithms, (N, V) each."""
-        share = torch.tensor(self.config.weight, device=network.device)
-        nothing = (neighbours == -torch.inf).all(1, keepdim=True)
-        mixed = torch.logaddexp((1 - share).log() + network, share.log() + neighbours)
-        return torch.where(nothing, network, mixed)
+    def _mixed(self, network: Tensor, shares: Tensor) -> Tensor:
+        """ln of the mixture of ``network``, ln p, and ``shares``, p; the first where the second is NaN."""
+        weight = torch.tensor(self.config.weight, device=network.device)
+        mixed = torch.logaddexp((1 - weight).log() + network, weight.log() + shares.log())
+        return torch.where(shares.isnan(), network, mixed)
 
-    def _expected(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """The distribution before each target, float32 (N, V), nats, its row and its column, some at a time."""
-        for states, row, column in self._asked(batch):
-            with torch.no_grad():
-                yield self._mixed(self.base.network.log_softmax(states), self._log_shares(states)), row, column
-
+    @torch.no_grad()
     def log_probs(self, batch: Batch) -> np.ndarray:
         """float32 (B, T), nats: ln p of each target, 0 elsewhere."""
         ids = torch.from_numpy(batch.ids).to(self.base.device)
         result = torch.zeros(batch.ids.shape, device=ids.device)
-        for values, row, column in self._expected(batch):
-            result[row, column] = values.gather(1, ids[row, column, None])[:, 0]
+        for states, row, column in self._asked(batch):
+            targets = ids[row, column]
+            network = self.base.network.log_probs_of(states, targets)
+            result[row, column] = self._mixed(network, self._shares(states).gather(0, targets[None])[0])
         return result.cpu().numpy()
 
     def next_log_probs(self, prefixes: Batch) -> np.ndarray:
         """float32 (B, V), nats: the distribution after each row's last token."""
-        rows = [np.append(row, 0) for row in prefixes.rows()]  # any token to be predicted
+        rows = [row[first_in_window(self.base.network, len(row)) :] for row in prefixes.rows()]
+        rows = [np.append(row, 0) for row in rows]  # any token to be predicted
         last = [np.arange(len(row)) == len(row) - 1 for row in rows]
         return np.concatenate(list(self.distributions(Batch.of(rows, last))))
 
+    @torch.no_grad()
     def distributions(self, batch: Batch) -> Iterator[np.ndarray]:
         """float32 (N, V), nats, a block after the other: see ``base.Distributions``."""
         for part in in_order(batch, self.base.chunk if self.base.network.stateful else None):
-            for values, *_ in self._expected(part):
-                yield values.cpu().numpy()
+            for states, *_ in self._asked(part):
+                yield self._mixed(self.base.network.log_softmax(states), self._shares(states).t()).cpu().numpy()
 
     def save(self, directory: Path) -> None:
         """Write also the states and what followed them, ``states.safetensors``."""
@@ -212,8 +238,24 @@ class Neighbours(Wrapper):
             states, followers = kept["states"], kept["followers"].astype(np.int64)
             if states.ndim != 2 or followers.shape != states.shape[:1] or not len(states):
                 raise ValueError(f"states of shape {states.shape} and {followers.shape} words after them")
+            if states.dtype != np.float16:
+                raise ValueError(f"states of {states.dtype}, not float16")
             if followers.min() < 0 or followers.max() >= len(model.tokenizer.vocabulary):
                 raise ValueError("a word that is not in the vocabulary")
             device = model.base.device
             model._take(torch.from_numpy(states).to(device), torch.from_numpy(followers).to(device))
         return model
+
+
+@contextmanager
+def _enough_memory(kept: int) -> Iterator[None]:
+    """Tell "out of memory" as a TrainingError that names the setting to change."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise TrainingError(
+            f"Memory ran out while {kept:,} states of the training text were kept for neighbours. Keep fewer, those of "
+            f"its end: size={kept // 2}."
+        ) from None

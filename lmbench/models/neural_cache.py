@@ -78,14 +78,14 @@ class NeuralCache(Wrapper):
         progress.step("structure", f"(1 - weight) p_network + weight p_cache of the last {asked.size:,} states")
         pieces = list(self._read(sample))  # of one row
         network = (
-            torch.cat([log_probs for *_, log_probs in pieces]).double().cpu().numpy()[1:]
+            torch.cat([log_probs for *_, log_probs in pieces]).cpu().double().numpy()[1:]
         )  # the first has no cache
         square = sum(float(hidden.square().sum()) for *_, hidden, _, _ in pieces) / (len(network) + 1)
         best = np.inf
         for theta in [_rounded(value / square) for value in THETAS] if asked.theta is None else [asked.theta]:
             memory = _Memory(asked.size, theta)
             found = torch.cat([memory.recall(hidden, followers) for *_, hidden, followers, _ in pieces])
-            cache = found.double().cpu().numpy()[1:]
+            cache = found.cpu().double().numpy()[1:]
             weight = asked.weight
             if weight is None:
                 weight = min(MOST, _rounded(fit_weights(np.stack([network, cache]))[0][0, 1]))
@@ -138,32 +138,33 @@ class NeuralCache(Wrapper):
                 yield self._expected(memory, hidden[place])[None]
             memory.add(hidden[done:], followers[done:])
 
+    @torch.no_grad()
     def _expected(self, memory: _Memory, state: Tensor) -> np.ndarray:
         """float64 (V,), nats: the distribution after a state (E,), by the network and by what is remembered."""
-        network = self.base.network.log_softmax(state[None])[0].double().cpu().numpy()
+        network = self.base.network.log_softmax(state[None])[0].cpu().double().numpy()
         cache = memory.distribution(state, len(network))
         if cache is None:
             return network
         with np.errstate(divide="ignore"):
-            return _mixed(network, np.log(cache.double().cpu().numpy()), self.config.weight)
+            return _mixed(network, np.log(cache.cpu().double().numpy()), self.config.weight)
 
+    @torch.no_grad()
     def _read(self, batch: Batch) -> Iterator[tuple[int, slice, Tensor, Tensor, Tensor]]:
         """A piece of a row after the other: row and columns of its targets; the states (N, E) before them; the targets
         themselves, int64 (N,), and their ln p by the network, float32 (N,)."""
         batch = Batch.of(batch.rows())  # what is not asked for is remembered too
         ids = torch.from_numpy(batch.ids).to(self.base.device)
         lengths = torch.from_numpy(batch.lengths).to(self.base.device)
-        with torch.no_grad():
-            for hidden, row, column in self.base.hidden_states(batch):
-                inside = column + 1 < lengths[row]
-                hidden, row, column = hidden[inside], row[inside], column[inside] + 1
-                followers = ids[row, column]
-                log_probs = self.base.network.log_probs_of(hidden, followers)
-                rows, counts = torch.unique_consecutive(row, return_counts=True)
-                sizes = counts.tolist()
-                pieces = zip(*(part.split(sizes) for part in (column, hidden, followers, log_probs)), strict=True)
-                for number, (columns, *piece) in zip(rows.tolist(), pieces, strict=True):
-                    yield number, slice(int(columns[0]), int(columns[-1]) + 1), *piece
+        for hidden, row, column in self.base.hidden_states(batch):
+            inside = column + 1 < lengths[row]
+            hidden, row, column = hidden[inside], row[inside], column[inside] + 1
+            followers = ids[row, column]
+            log_probs = self.base.network.log_probs_of(hidden, followers)
+            rows, counts = torch.unique_consecutive(row, return_counts=True)
+            sizes = counts.tolist()
+            pieces = zip(*(part.split(sizes) for part in (column, hidden, followers, log_probs)), strict=True)
+            for number, (columns, *piece) in zip(rows.tolist(), pieces, strict=True):
+                yield number, slice(int(columns[0]), int(columns[-1]) + 1), *piece
 
 
 class _Memory:

@@ -54,15 +54,17 @@ def test_a_recipe_can_be_run_and_says_what_was_published(name: str) -> None:
     assert "Departs from it" in head
 
 
-@pytest.mark.parametrize("name", PAPERS)
+@pytest.mark.parametrize("name", [*PAPERS, "ensemble-ptb"])
 def test_a_recipe_trains(name: str, tmp_path: Path) -> None:
-    """A step on a made text: the network that the paper has, with every setting of its training."""
+    """A step on a made text: each network as the recipe has it, with every setting of its training, and mixtures."""
     random = np.random.default_rng(3)
     lines = [" ".join(f"word{n}" for n in random.integers(0, 500, 12)) for _ in range(900)]
     parts = {"train": lines, "valid": lines[:9], "test": lines[9:18]}
     corpus = Corpus("made", *(Split(name, ("\n".join(part),)) for name, part in parts.items()))
     recipe = Recipe.read(name).changed(budget="1steps", device="cpu")
-    fewer = tuple(model.replace("batch_size=64", "batch_size=4") for model in recipe.models)  # 16,384 tokens a step
+    fewer = recipe.models
+    for rows in ("batch_size=64", "batch_size=32"):  # 16,384 and 4,096 tokens a step
+        fewer = tuple(model.replace(rows, "batch_size=4") for model in fewer)
     recipe = recipe.changed(models=fewer)
     done = run(recipe, tmp_path, corpus=corpus)
     assert not done.failed

@@ -15,14 +15,14 @@ DYNAMIC = "dynamic(net):rate=0.001:decay=0.01"
 
 
 def test_a_run_trains_the_network_once_and_lends_it(call: Call, corpus_file: Path, tmp_path: Path) -> None:
-    models = f"net={TINY},{CACHED}+ngram:order=2,cached={CACHED},{DYNAMIC}"
+    models = f"net={TINY},{CACHED}+ngram:order=2,cached={CACHED},{DYNAMIC},neighbours(net)"
     result = call("run", "--models", models, "--corpus", corpus_file, "--budget", "5steps", "--out", "out")
     assert result.exit_code == 0, result.stderr
-    assert result.stderr.count("read and not trained again") == 3
+    assert result.stderr.count("read and not trained again") == 4
     assert result.stdout.count("adapts:yes") == 3
     assert "adaptive perplexity" in result.stdout
     weights = sorted((tmp_path / "out/models").rglob("weights.safetensors"))
-    assert len(weights) == 4
+    assert len(weights) == 5
     assert all(os.path.samefile(weights[0], path) for path in weights[1:])
     again = call("run", "--models", models, "--corpus", corpus_file, "--budget", "5steps", "--out", "out", "--resume")
     assert again.stdout == result.stdout

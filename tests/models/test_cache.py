@@ -78,7 +78,7 @@ def test_confidence_counts_the_orders_that_saw_the_history() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    rows=st.lists(st.lists(st.integers(0, SIZE - 1), min_size=1, max_size=25), min_size=1, max_size=4),
+    rows=st.lists(st.lists(st.integers(0, SIZE - 1), max_size=25), min_size=1, max_size=4),
     order=st.integers(1, 4),
     window=st.none() | st.integers(1, 12),
     half_life=st.none() | st.floats(0.5, 50),
@@ -91,6 +91,9 @@ def test_the_compiled_loops_agree_with_the_whole_distribution(rows, order, windo
     together = model.log_probs(Batch.of(arrays))
     asked, expected = [np.arange(len(row)) % every == 1 % every for row in arrays], []
     for row, values in zip(arrays, together, strict=True):
+        if len(row) == 1:
+            expected.append(np.zeros((0, SIZE)))
+            continue
         following = model.next_log_probs(Batch.of_prefixes([row[:length] for length in range(1, len(row))]))
         np.testing.assert_allclose(np.exp(following).sum(1), 1, atol=1e-12)
         np.testing.assert_allclose(following[np.arange(len(row) - 1), row[1:]], values[1 : len(row)], atol=1e-9)

@@ -10,8 +10,9 @@ import torch
 
 from lmbench.corpus.batches import Batch
 from lmbench.corpus.text import Corpus, Split, TokenizedCorpus
-from lmbench.errors import ModelError, UsageError
+from lmbench.errors import ModelError, TrainingError, UsageError
 from lmbench.models import neighbours, registry
+from lmbench.models.mixture import Mixture, MixtureConfig
 from lmbench.models.neighbours import Neighbours, NeighboursConfig
 from lmbench.scoring.scorer import score
 from lmbench.training.budget import Budget
@@ -52,19 +53,19 @@ def test_the_shares_are_those_of_the_equation(data: TokenizedCorpus) -> None:
     # States 0, 1 were followed by word 5, state 2 by word 6; their variance is 2/3. With a temperature of 1.5 / ln 2
     # each unit of squared distance halves a count: at 0 they count 1, 1/2, 1/16, so p(5) = 1.5 / 1.5625, p(6) = .04.
     model = holding(data, [0.0, 1.0, 2.0], [5, 5, 6], temperature=1.5 / float(np.log(2)), weight=0.25)
-    shares = model._log_shares(torch.tensor([[0.0], [2.0]])).exp()
+    shares = model._shares(torch.tensor([[0.0], [2.0]])).t()
     np.testing.assert_allclose(shares[:, 5:7], [[0.96, 0.04], [0.5625 / 1.5625, 1 / 1.5625]], atol=1e-5)
     np.testing.assert_allclose(shares.sum(1), 1, atol=1e-6)
     network = torch.full((2, len(shares[0])), 1 / len(shares[0])).log()
-    mixed = model._mixed(network, shares.log()).exp()
+    mixed = model._mixed(network, shares).exp()
     np.testing.assert_allclose(mixed[0, 5], 0.75 / len(shares[0]) + 0.25 * 0.96, atol=1e-5)
 
 
 def test_where_nothing_is_near_the_network_is_asked(data: TokenizedCorpus) -> None:
     model = holding(data, [0.0, 1.0], [5, 6], temperature=1.0, weight=0.5)
-    found = model._log_shares(torch.tensor([[0.5], [1000.0]]))
-    assert found[0].exp().sum() == pytest.approx(1)
-    assert (found[1] == -torch.inf).all()
+    found = model._shares(torch.tensor([[0.5], [1000.0]])).t()
+    assert found[0].sum() == pytest.approx(1)
+    assert found[1].isnan().all()
     network = torch.randn(2, len(found[0])).log_softmax(1)
     torch.testing.assert_close(model._mixed(network, found)[1], network[1])
 
@@ -76,6 +77,70 @@ def test_blocks_change_nothing(model: Neighbours, data: TokenizedCorpus, monkeyp
         monkeypatch.setattr(neighbours, "BLOCK", block)
         monkeypatch.setattr(neighbours, "CELLS", {"cpu": cells})
         np.testing.assert_allclose(model.log_probs(rows), whole, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        TINY,
+        "gpt:width=16:heads=2:layers=1:sequence_length=8:batch_size=4:device=cpu",
+        "ffnn:order=3:width=8:batch_size=4:sequence_length=8:device=cpu",
+        f"{TINY}:softmax=adaptive",
+    ],
+)
+def test_what_is_asked_here_and_there_of_long_rows(
+    base: str, data: TokenizedCorpus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    model = registry.create(f"neighbours({base}):temperature=0.3:weight=0.4")
+    model.fit(data.train, data.valid, Budget(steps=10))
+    monkeypatch.setattr(type(model.base), "chunk", 5)
+    rows = [data.test.ids[:60], data.test.ids[60:90]]
+    whole = model.log_probs(Batch.of(rows))
+    asked = [np.isin(np.arange(60), [1, 31, 32]), np.isin(np.arange(30), [29])]
+    some = Batch.of(rows, asked)
+    np.testing.assert_allclose(model.log_probs(some), np.where(some.targets, whole, 0), atol=1e-5)
+    found = np.concatenate(list(model.distributions(some)))
+    np.testing.assert_allclose(found[np.arange(4), some.ids[some.targets]], whole[some.targets], atol=1e-5)
+    following = model.next_log_probs(Batch.of_prefixes([rows[0][:31], rows[1][:29]]))
+    np.testing.assert_allclose(following, found[[1, 3]], atol=1e-5)
+    assert torch.is_grad_enabled()
+    model.save(tmp_path)
+    loaded = registry.load(tmp_path)
+    assert (loaded.max_context, loaded.context) == (model.max_context, model.context)
+    assert model.context == model.base.context
+    np.testing.assert_allclose(loaded.log_probs(some), model.log_probs(some), atol=1e-5)
+
+
+def test_a_power_mean_of_two_leaves_gradients_on(model: Neighbours, data: TokenizedCorpus) -> None:
+    cached = registry.create(f"neural-cache({TINY}):size=10")
+    cached.fit(data.train, data.valid, Budget(steps=2))
+    mixture = Mixture(MixtureConfig(mean="power"), [model, cached, model])
+    mixture.fit_weights(data.valid)
+    score(mixture, data.corpus)
+    assert torch.is_grad_enabled()
+
+
+def test_long_texts_are_read_in_rows_side_by_side(
+    model: Neighbours, data: TokenizedCorpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states, followers = model.states, model.followers
+    monkeypatch.setattr(neighbours, "LONG", 40)
+    monkeypatch.setattr(neighbours, "ROWS", 7)
+    model._keep(data.train.ids)
+    split, others = model.states, model.followers
+    model._take(states, followers)
+    torch.testing.assert_close(others, followers)
+    unlike = (split - states).abs().amax(1) > 0.01  # those after a cut, which forget that they had no history
+    assert 0 < unlike.sum() < 7 * 20
+
+
+def test_memory_that_runs_out_names_the_size(data: TokenizedCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Neighbours, "_keep", full)
+    with pytest.raises(TrainingError, match=r"Keep fewer, those of its end: size=25\."):
+        registry.create(f"neighbours({TINY}):size=50").fit(data.train, data.valid, Budget(steps=1))
 
 
 def test_it_gains_where_lines_come_again_and_learns_nothing_from_them(model: Neighbours, data: TokenizedCorpus) -> None:
@@ -119,7 +184,8 @@ def test_damage_to_what_is_kept_is_told(model: Neighbours, tmp_path: Path) -> No
         lambda: path.write_bytes(whole[:-1]),
         lambda: path.write_bytes(whole.replace(b"followers", b"leaders!!")),
         lambda: write_tensors(path, unknown),
-        lambda: write_tensors(path, {**unknown, "states": model.states[1:]}),
+        lambda: write_tensors(path, {"states": model.states[1:], "followers": model.followers.int()}),
+        lambda: write_tensors(path, {"states": model.states.float(), "followers": model.followers.int()}),
         path.unlink,
     ):
         damage()

@@ -36,7 +36,7 @@ MODELS = [
     "lstm:hidden=32:batch_size=4:sequence_length=8:softmax=adaptive",
     "neural-cache(gpt:width=32:heads=2:layers=2:sequence_length=16:batch_size=4):size=5",
     "dynamic(lstm:hidden=32:batch_size=4:sequence_length=8):segment=2:rate=0.01:decay=0.01",
-    "neighbours(lstm:hidden=32:batch_size=4:sequence_length=8)",
+    "neighbours(lstm:hidden=32:batch_size=4:sequence_length=8):temperature=0.2:weight=0.3",
 ]
 
 
