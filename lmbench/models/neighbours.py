@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lmbench.corpus.batches import Batch, Tokens
-from lmbench.errors import TrainingError, UsageError
+from lmbench.errors import UsageError
 from lmbench.models.arrays import damage_told, map_arrays
 from lmbench.models.base import LanguageModel
 from lmbench.models.composed import Wrapper
@@ -24,7 +23,7 @@ from lmbench.models.interpolation import fit_weights
 from lmbench.models.resumption import first_in_window
 from lmbench.training.budget import Progress
 from lmbench.training.checkpoints import write_tensors
-from lmbench.training.devices import out_of_memory
+from lmbench.training.devices import enough_memory
 
 STATES_FILE = "states.safetensors"
 TEMPERATURES = (0.04, 0.06, 0.09, 0.13, 0.2, 0.3, 0.45)
@@ -51,16 +50,17 @@ class NeighboursConfig:
     """Squared distance, in variances of the states, at which a neighbour counts 1/e. If open, chosen on the validation
     split."""
     weight: float | None = None
-    """Share of the neighbours in the mixture with the network; if open, chosen on the validation split."""
+    """Share of the neighbours in the mixture with the network; if open, chosen on the validation split. 1 is the
+    neighbours alone, a part for mixtures, which know better what each is worth."""
 
     def __post_init__(self) -> None:
         if self.size < 1:
             raise UsageError(f"size is the states that are kept, so at least 1, not {self.size}.")
         if self.temperature is not None and not 0 < self.temperature < float("inf"):
             raise UsageError(f"temperature must be above 0, not {self.temperature:g}. Leave it out to have it chosen.")
-        if self.weight is not None and not 0 <= self.weight < 1:
+        if self.weight is not None and not 0 <= self.weight <= 1:
             raise UsageError(
-                f"weight must be at least 0 and below 1, not {self.weight:g}. Leave it out to have it chosen."
+                f"weight must be at least 0 and at most 1, not {self.weight:g}. Leave it out to have it chosen."
             )
 
 
@@ -99,41 +99,50 @@ class Neighbours(Wrapper):
 
     def tune(self, train: Tokens, valid: Tokens, progress: Progress) -> tuple[float | None, str]:
         """Keep the states of ``train``, then choose temperature and weight on events of ``valid``."""
-        given, kept = self.config, min(self.config.size, train.events)
+        kept = min(self.config.size, train.events)
         progress.step("structure", f"(1 - weight) p_network + weight p_neighbours among {kept:,} states of training")
         if kept < train.events:
             progress.note(f"of {train.events:,} training events the last {kept:,} are kept; size=N keeps more")
-        with _enough_memory(kept):
+        with enough_memory(
+            f"while {kept:,} states of the training text were kept for neighbours. Keep fewer, those of its end: "
+            f"size={kept // 2}."
+        ):
             self._keep(train.ids[-kept - 1 :])
             sample = valid.sample(SAMPLE)
-            states = torch.cat([states for states, *_ in self._asked(sample)])
-            targets = torch.from_numpy(sample.ids[sample.targets]).to(states.device)
-            network = self.base.log_probs(sample)[sample.targets].astype(np.float64)
-            best = before = np.inf
-            for temperature in TEMPERATURES if given.temperature is None else [given.temperature]:
-                found = [
-                    self._shares(some, temperature).gather(0, wanted[None])[0].log().cpu()
-                    for some, wanted in zip(states.split(self._block), targets.split(self._block), strict=True)
-                ]
-                neighbours = torch.cat(found).double().numpy()
-                neighbours = np.where(np.isnan(neighbours), network, neighbours)  # nothing is near
-                weight = given.weight
-                if weight is None:
-                    weight = min(MOST, float(f"{fit_weights(np.stack([network, neighbours]))[0][0, 1]:.3g}"))
-                with np.errstate(divide="ignore"):  # a weight of 0
-                    mixed = np.logaddexp(np.log(1 - weight) + network, np.log(weight) + neighbours)
-                loss = -float(mixed.mean())
-                if loss < best:
-                    best, self.config = loss, replace(given, temperature=temperature, weight=weight)
-                if loss > before:
-                    break
-                before = loss
+            best, alone = self._choose(sample)
         note = (
             f"neighbours among {kept:,} states at temperature {self.config.temperature:g}, weight "
-            f"{self.config.weight:.3g}: {best:.4f} nats per event on {len(network):,} of the validation split, "
-            f"{-network.mean():.4f} without"
+            f"{self.config.weight:.3g}: {best:.4f} nats per event on {sample.targets.sum():,} of the validation split, "
+            f"{alone:.4f} without"
         )
         return best, note
+
+    def _choose(self, sample: Batch) -> tuple[float, float]:
+        """Set the temperature and the weight under which ``sample`` has the least loss; that loss, and the network's
+        alone, nats per event."""
+        given = self.config
+        states = torch.cat([states for states, *_ in self._asked(sample)])
+        targets = torch.from_numpy(sample.ids[sample.targets]).to(states.device)
+        network = self.base.log_probs(sample)[sample.targets].astype(np.float64)
+        best = before = np.inf
+        for temperature in TEMPERATURES if given.temperature is None else [given.temperature]:
+            found = [
+                self._shares(some, temperature).gather(0, wanted[None])[0].log().cpu()
+                for some, wanted in zip(states.split(self._block), targets.split(self._block), strict=True)
+            ]
+            neighbours = torch.cat(found).double().numpy()
+            neighbours = np.where(np.isnan(neighbours), network, neighbours)  # nothing is near
+            weight = given.weight
+            if weight is None:
+                weight = min(MOST, float(f"{fit_weights(np.stack([network, neighbours]))[0][0, 1]:.3g}"))
+            with np.errstate(divide="ignore"):  # a weight of 0 or 1
+                loss = -float(np.logaddexp(np.log(1 - weight) + network, np.log(weight) + neighbours).mean())
+            if loss < best:
+                best, self.config = loss, replace(given, temperature=temperature, weight=weight)
+            if loss > before:
+                break
+            before = loss
+        return best, -float(network.mean())
 
     @torch.no_grad()
     def _keep(self, ids: np.ndarray) -> None:
@@ -144,16 +153,15 @@ class Neighbours(Wrapper):
         cuts = np.linspace(0, len(ids) - 1, (ROWS if len(ids) > ROWS * LONG else 1) + 1).astype(np.int64)
         batch = Batch.of([ids[first : last + 1] for first, last in pairwise(cuts)])
         starts, ends = (torch.from_numpy(part).to(self.base.device) for part in (cuts[:-1], cuts[1:]))
-        states: Tensor | None = None
+        found = []
         for hidden, row, column in self.base.hidden_states(batch):
             place = starts[row] + column
             inside = place < ends[row]
-            if states is None:
-                states = torch.empty(len(ids) - 1, hidden.shape[1], dtype=torch.float16, device=hidden.device)
-            states[place[inside]] = hidden[inside].half()
-        assert states is not None
-        followers, order = torch.from_numpy(ids[1:].astype(np.int64)).to(states.device).sort(stable=True)
-        self._take(states[order], followers)
+            found.append((place[inside], hidden[inside].half()))
+        places, states = (torch.cat(parts) for parts in zip(*found, strict=True))
+        followers = torch.from_numpy(ids[1:].astype(np.int64)).to(states.device)[places]
+        order = (followers * len(ids) + places).argsort()  # by what followed, then as in the text
+        self._take(states[order], followers[order])
 
     def _take(self, states: Tensor, followers: Tensor) -> None:
         """``states``: float16 (N, E), sorted by ``followers``, int64 (N,)."""
@@ -245,17 +253,3 @@ class Neighbours(Wrapper):
             device = model.base.device
             model._take(torch.from_numpy(states).to(device), torch.from_numpy(followers).to(device))
         return model
-
-
-@contextmanager
-def _enough_memory(kept: int) -> Iterator[None]:
-    """Tell "out of memory" as a TrainingError that names the setting to change."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
-            raise
-        raise TrainingError(
-            f"Memory ran out while {kept:,} states of the training text were kept for neighbours. Keep fewer, those of "
-            f"its end: size={kept // 2}."
-        ) from None

@@ -26,12 +26,14 @@ from lmbench.training import loop
 from lmbench.training.budget import Budget, FitReport, Progress, Silent
 from lmbench.training.checkpoints import Checkpoints, write_tensors
 from lmbench.training.compilation import compiled
-from lmbench.training.devices import IN_BLOCKS, enough_memory, resolve_device, resolve_precision
+from lmbench.training.devices import enough_memory, resolve_device, resolve_precision
 from lmbench.training.distributed import processes
 from lmbench.training.optimizers import DESCENT, OptimizerName
 from lmbench.training.plan import Plan
 
 WEIGHTS_FILE = "weights.safetensors"
+IN_BLOCKS = "gpt, bert, cnn, mingru, mamba"
+"""Families whose networks are made of blocks, which checkpointing=yes computes a second time."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,12 @@ class NeuralModel(Trainable):
         if checkpoints is not None:
             self._begun(checkpoints.state())
         self.config = self.sized(train, budget)
-        with enough_memory(self.config.batch_size, self.config.sequence_length, self.config.accumulation):
+        plan = self.config
+        with enough_memory(
+            f"with batch_size={plan.batch_size} and sequence_length={plan.sequence_length}, read in "
+            f"accumulation={plan.accumulation} parts. Double accumulation, which makes the same update of smaller "
+            f"parts; or set checkpointing=yes ({IN_BLOCKS}); or lower batch_size, sequence_length or the size."
+        ):
             try:
                 return self._fit(train, valid, budget, progress, checkpoints)
             except DivergenceError as error:

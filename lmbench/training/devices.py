@@ -18,8 +18,6 @@ from lmbench.errors import TrainingError, UsageError, out_of_memory, unknown_nam
 from lmbench.training.distributed import processes
 
 PRECISIONS = ("auto", "float32", "bfloat16")
-IN_BLOCKS = "gpt, bert, cnn, mingru, mamba"
-"""Families whose networks are made of blocks, which checkpointing=yes computes a second time."""
 
 
 def resolve_device(name: str) -> torch.device:
@@ -122,15 +120,12 @@ def reuse_memory() -> None:
 
 
 @contextmanager
-def enough_memory(batch_size: int, sequence_length: int, accumulation: int) -> Iterator[None]:
-    """Turn the many forms of "out of memory" into one TrainingError that names the settings to change."""
+def enough_memory(told: str) -> Iterator[None]:
+    """Turn the many forms of "out of memory" into one TrainingError: "Memory ran out", and ``told``, which goes on with
+    what it was needed for and the settings to change."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        raise TrainingError(
-            f"Memory ran out with batch_size={batch_size} and sequence_length={sequence_length}, read in "
-            f"accumulation={accumulation} parts. Double accumulation, which makes the same update of smaller parts; or "
-            f"set checkpointing=yes ({IN_BLOCKS}); or lower batch_size, sequence_length or the size."
-        ) from None
+        raise TrainingError(f"Memory ran out {told}") from None

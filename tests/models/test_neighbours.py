@@ -193,7 +193,7 @@ def test_damage_to_what_is_kept_is_told(model: Neighbours, tmp_path: Path) -> No
             registry.load(tmp_path)
 
 
-@pytest.mark.parametrize("wrong", [{"size": 0}, {"temperature": 0.0}, {"weight": 1.0}])
+@pytest.mark.parametrize("wrong", [{"size": 0}, {"temperature": 0.0}, {"weight": 1.1}])
 def test_settings_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=next(iter(wrong))):
         NeighboursConfig(**wrong)  # type: ignore[arg-type]

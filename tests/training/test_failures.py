@@ -117,12 +117,15 @@ def test_a_full_memory_names_the_settings_that_save_some(tokens):
     ],
 )
 def test_every_form_of_a_full_memory_is_told(error):
-    with pytest.raises(TrainingError, match="Memory ran out"), enough_memory(8, 64, 2):
+    with (
+        pytest.raises(TrainingError, match=r"Memory ran out here\. Ask for less\."),
+        enough_memory("here. Ask for less."),
+    ):
         raise error
 
 
 def test_other_errors_pass():
-    with pytest.raises(RuntimeError, match="shapes"), enough_memory(8, 64, 2):
+    with pytest.raises(RuntimeError, match="shapes"), enough_memory("here. Ask for less."):
         raise RuntimeError("shapes do not fit")
 
 
