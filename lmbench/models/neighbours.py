@@ -34,6 +34,8 @@ MOST = 0.999
 """The weight that is chosen at most, so that what no neighbour says is not impossible."""
 ROWS, LONG = 16, 512
 """Rows side by side in which the states of a training text are found, if each has so many events."""
+PART = 1 << 14
+"""Of what is kept, so many states are made float32 at once."""
 BLOCK, FEWEST, TYPES = 256, 16, 1 << 23
 """States that are compared with all that are kept at once, at most and at least; times types no more than that ..."""
 CELLS = {"cpu": 1 << 21, "cuda": 1 << 26, "mps": 1 << 24}
@@ -161,15 +163,16 @@ class Neighbours(Wrapper):
         places, states = (torch.cat(parts) for parts in zip(*found, strict=True))
         followers = torch.from_numpy(ids[1:].astype(np.int64)).to(states.device)[places]
         order = (followers * len(ids) + places).argsort()  # by what followed, then as in the text
-        self._take(states[order], followers[order])
+        states, mean = states[order], sum(part.sum(0, dtype=torch.float32) for part in states.split(PART)) / len(states)
+        for part in states.split(PART):  # distances are told by products, which round less where states are small
+            part.copy_(part.float() - mean)
+        self._take(states, followers[order], mean)
 
-    def _take(self, states: Tensor, followers: Tensor) -> None:
-        """``states``: float16 (N, E), sorted by ``followers``, int64 (N,)."""
-        self.states, self.followers = states, followers
-        parts = states.split(1 << 14)
-        mean = torch.stack([part.sum(0, dtype=torch.float32) for part in parts]).sum(0) / len(states)
-        self.squares = torch.cat([part.float().square().sum(1) for part in parts])  # (N,)
-        self.variance = max(float(self.squares.mean() - mean.square().sum()), torch.finfo(torch.float32).tiny)
+    def _take(self, states: Tensor, followers: Tensor, mean: Tensor) -> None:
+        """``states``: float16 (N, E), less their ``mean``, float32 (E,), sorted by ``followers``, int64 (N,)."""
+        self.states, self.followers, self.mean = states, followers, mean
+        self.squares = torch.cat([part.float().square().sum(1) for part in states.split(PART)])  # (N,)
+        self.variance = max(float(self.squares.mean()), torch.finfo(torch.float32).tiny)
 
     @property
     def _block(self) -> int:
@@ -191,6 +194,7 @@ class Neighbours(Wrapper):
         """p_neighbours of every type, float32 (V, N), after ``states``, (N, E); NaN where nothing counts."""
         scale = (temperature or self.config.temperature) * self.variance
         sums = states.new_zeros(len(self.tokenizer.vocabulary), len(states))
+        states = states - self.mean
         queries, squares = states.t() * (2 / scale), states.square().sum(1) / scale
         many = max(1, CELLS[states.device.type] // max(states.shape))
         kept = (part.split(many) for part in (self.states, self.squares, self.followers))
@@ -233,7 +237,7 @@ class Neighbours(Wrapper):
 
     def save(self, directory: Path) -> None:
         """Write also the states and what followed them, ``states.safetensors``."""
-        kept = {"states": self.states, "followers": self.followers.int()}
+        kept = {"states": self.states, "followers": self.followers.int(), "mean": self.mean}
         write_tensors(Path(directory) / STATES_FILE, kept)
         super().save(directory)
 
@@ -243,13 +247,15 @@ class Neighbours(Wrapper):
         model, path = super().load(directory), Path(directory) / STATES_FILE
         with damage_told(path):
             kept = map_arrays(path)
-            states, followers = kept["states"], kept["followers"].astype(np.int64)
-            if states.ndim != 2 or followers.shape != states.shape[:1] or not len(states):
-                raise ValueError(f"states of shape {states.shape} and {followers.shape} words after them")
+            states, followers, mean = kept["states"], kept["followers"].astype(np.int64), kept["mean"]
+            if states.ndim != 2 or (*followers.shape, *mean.shape) != states.shape or not len(states):
+                raise ValueError(
+                    f"states of shape {states.shape}, {followers.shape} words after them and a mean of {mean.shape}"
+                )
             if states.dtype != np.float16:
                 raise ValueError(f"states of {states.dtype}, not float16")
             if followers.min() < 0 or followers.max() >= len(model.tokenizer.vocabulary):
                 raise ValueError("a word that is not in the vocabulary")
             device = model.base.device
-            model._take(torch.from_numpy(states).to(device), torch.from_numpy(followers).to(device))
+            model._take(*(torch.from_numpy(array).to(device) for array in (states, followers, mean)))
         return model

@@ -45,7 +45,8 @@ def holding(data: TokenizedCorpus, states: list[float], followers: list[int], **
     """A model whose kept states are these numbers."""
     model = registry.create(f"neighbours({TINY})")
     model.config, model.tokenizer = NeighboursConfig(**config), data.train.tokenizer  # type: ignore[arg-type]
-    model._take(torch.tensor(states)[:, None].half(), torch.tensor(followers))
+    mean = torch.tensor([sum(states) / len(states)])
+    model._take((torch.tensor(states)[:, None] - mean).half(), torch.tensor(followers), mean)
     return model
 
 
@@ -123,12 +124,13 @@ def test_a_power_mean_of_two_leaves_gradients_on(model: Neighbours, data: Tokeni
 def test_long_texts_are_read_in_rows_side_by_side(
     model: Neighbours, data: TokenizedCorpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    states, followers = model.states, model.followers
+    states, followers, mean = model.states, model.followers, model.mean
     monkeypatch.setattr(neighbours, "LONG", 40)
     monkeypatch.setattr(neighbours, "ROWS", 7)
     model._keep(data.train.ids)
     split, others = model.states, model.followers
-    model._take(states, followers)
+    split = split.float() + model.mean - mean
+    model._take(states, followers, mean)
     torch.testing.assert_close(others, followers)
     unlike = (split - states).abs().amax(1) > 0.01  # those after a cut, which forget that they had no history
     assert 0 < unlike.sum() < 7 * 20
@@ -151,7 +153,7 @@ def test_it_gains_where_lines_come_again_and_learns_nothing_from_them(model: Nei
 
 
 def test_it_is_the_mixture_that_it_says(model: Neighbours, data: TokenizedCorpus) -> None:
-    kept = model.states.float().numpy().astype(np.float64)
+    kept = (model.states.float() + model.mean).numpy().astype(np.float64)
     variance = ((kept - kept.mean(0)) ** 2).sum(1).mean()
     assert model.variance == pytest.approx(variance, rel=1e-4)
     row = Batch.of([data.test.ids[:12]])
@@ -179,13 +181,14 @@ def test_damage_to_what_is_kept_is_told(model: Neighbours, tmp_path: Path) -> No
     model.save(tmp_path)
     path = tmp_path / neighbours.STATES_FILE
     whole = path.read_bytes()
-    unknown = {"states": model.states, "followers": model.followers.int() + 1000}
+    sound = {"states": model.states, "followers": model.followers.int(), "mean": model.mean}
+    unknown = {**sound, "followers": sound["followers"] + 1000}
     for damage in (
         lambda: path.write_bytes(whole[:-1]),
         lambda: path.write_bytes(whole.replace(b"followers", b"leaders!!")),
         lambda: write_tensors(path, unknown),
-        lambda: write_tensors(path, {"states": model.states[1:], "followers": model.followers.int()}),
-        lambda: write_tensors(path, {"states": model.states.float(), "followers": model.followers.int()}),
+        lambda: write_tensors(path, {**sound, "states": model.states[1:]}),
+        lambda: write_tensors(path, {**sound, "states": model.states.float()}),
         path.unlink,
     ):
         damage()
