@@ -9,6 +9,8 @@ from lmbench.compiled import compiled
 TOLERANCE = 1e-9
 """Nats per event: the search ends where a step gains less."""
 STEPS = 5000
+MOST = 0.999
+"""The share of the second of two at most, so that what it rules out is not impossible."""
 
 
 def fit_weights(
@@ -49,6 +51,17 @@ def fit_weights(
         known = votes.sum(1) > 0  # a bucket without an event keeps its weights
         weights[known] = votes[known] / votes[known].sum(1, keepdims=True)
     return weights, objective[1:]
+
+
+def fit_share(first: np.ndarray, second: np.ndarray) -> float:
+    """The weight of ``second`` in the interpolation of two, float64 (N,) nats each, to three digits, as it is told."""
+    return min(MOST, float(f"{fit_weights(np.stack([first, second]))[0][0, 1]:.3g}"))
+
+
+def mix_two(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
+    """ln of the weighted sum of two probabilities that are given as logarithms; ``share``: the weight of ``second``."""
+    with np.errstate(divide="ignore"):  # a share of 0 or 1
+        return np.logaddexp(np.log(1 - share) + first, np.log(share) + second)
 
 
 def _agreement(general: np.ndarray, weights: np.ndarray) -> float:

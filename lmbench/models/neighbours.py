@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +19,7 @@ from lmbench.models.base import LanguageModel
 from lmbench.models.composed import Wrapper
 from lmbench.models.distributions import in_order
 from lmbench.models.dynamic import Dynamic
-from lmbench.models.interpolation import fit_weights
+from lmbench.models.interpolation import fit_share, mix_two
 from lmbench.models.resumption import first_in_window
 from lmbench.training.budget import Progress
 from lmbench.training.checkpoints import write_tensors
@@ -30,8 +30,6 @@ TEMPERATURES = (0.04, 0.06, 0.09, 0.13, 0.2, 0.3, 0.45)
 """Tried where the temperature is open, from small to large, until one is worse than that before it."""
 SAMPLE = 2_048
 """Events of the validation split, evenly spread, on which temperature and weight are chosen."""
-MOST = 0.999
-"""The weight that is chosen at most, so that what no neighbour says is not impossible."""
 ROWS, LONG = 16, 512
 """Rows side by side in which the states of a training text are found, if each has so many events."""
 PART = 1 << 14
@@ -119,27 +117,23 @@ class Neighbours(Wrapper):
         )
         return best, note
 
+    @torch.no_grad()
     def _choose(self, sample: Batch) -> tuple[float, float]:
         """Set the temperature and the weight under which ``sample`` has the least loss; that loss, and the network's
         alone, nats per event."""
         given = self.config
         states = torch.cat([states for states, *_ in self._asked(sample)])
         targets = torch.from_numpy(sample.ids[sample.targets]).to(states.device)
-        network = self.base.log_probs(sample)[sample.targets].astype(np.float64)
+        blocks = list(zip(states.split(self._block), targets.split(self._block), strict=True))
+        network = _numbers([self.base.network.log_probs_of(some, wanted) for some, wanted in blocks])
         best = before = np.inf
         for temperature in TEMPERATURES if given.temperature is None else [given.temperature]:
-            found = [
-                self._shares(some, temperature).gather(0, wanted[None])[0].log().cpu()
-                for some, wanted in zip(states.split(self._block), targets.split(self._block), strict=True)
-            ]
-            neighbours = torch.cat(found).double().numpy()
+            shares = (self._shares(some, temperature).gather(0, wanted[None])[0] for some, wanted in blocks)
+            neighbours = _numbers([share.log() for share in shares])
             neighbours = np.where(np.isnan(neighbours), network, neighbours)  # nothing is near
-            weight = given.weight
-            if weight is None:
-                weight = min(MOST, float(f"{fit_weights(np.stack([network, neighbours]))[0][0, 1]:.3g}"))
-            with np.errstate(divide="ignore"):  # a weight of 0 or 1
-                loss = -float(np.logaddexp(np.log(1 - weight) + network, np.log(weight) + neighbours).mean())
-            if loss < best:
+            weight = fit_share(network, neighbours) if given.weight is None else given.weight
+            loss = -float(mix_two(network, neighbours, weight).mean())
+            if loss < best or self.config.temperature is None:  # a weight of 1 may find all of them infinite
                 best, self.config = loss, replace(given, temperature=temperature, weight=weight)
             if loss > before:
                 break
@@ -259,3 +253,8 @@ class Neighbours(Wrapper):
             device = model.base.device
             model._take(*(torch.from_numpy(array).to(device) for array in (states, followers, mean)))
         return model
+
+
+def _numbers(parts: Sequence[Tensor]) -> np.ndarray:
+    """One array, float64, of tensors (N,) wherever they are."""
+    return torch.cat([*parts]).cpu().double().numpy()

@@ -15,15 +15,13 @@ from lmbench.models.base import LanguageModel
 from lmbench.models.composed import Wrapper
 from lmbench.models.distributions import at_once, in_blocks, in_order
 from lmbench.models.dynamic import Dynamic
-from lmbench.models.interpolation import fit_weights
+from lmbench.models.interpolation import fit_share, mix_two
 from lmbench.training.budget import Progress
 
 THETAS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """Tried where theta is open, divided by the mean square length of a hidden state."""
 SAMPLE = 20_000
 """Events of the validation split, the first, on which theta and weight are chosen."""
-MOST = 0.999
-"""The weight that is chosen at most, so that what the cache does not know is not impossible."""
 BLOCK = 256
 """States that are compared with those before them at once."""
 
@@ -88,8 +86,8 @@ class NeuralCache(Wrapper):
             cache = found.cpu().double().numpy()[1:]
             weight = asked.weight
             if weight is None:
-                weight = min(MOST, _rounded(fit_weights(np.stack([network, cache]))[0][0, 1]))
-            loss = -float(_mixed(network, cache, weight).mean())
+                weight = fit_share(network, cache)
+            loss = -float(mix_two(network, cache, weight).mean())
             if loss < best:
                 best, self.config = loss, replace(asked, theta=theta, weight=weight)
         note = (
@@ -105,7 +103,7 @@ class NeuralCache(Wrapper):
         for row, columns, hidden, followers, log_probs in self._read(batch):
             network[row, columns] = log_probs.cpu().numpy()
             cache[row, columns] = memories[row].recall(hidden, followers).cpu().numpy()
-        result = _mixed(network, cache, self.config.weight)
+        result = mix_two(network, cache, self.config.weight)
         result[:, :2] = network[:, :2]  # nothing is remembered yet
         return np.where(batch.targets, result, 0.0)
 
@@ -146,7 +144,7 @@ class NeuralCache(Wrapper):
         if cache is None:
             return network
         with np.errstate(divide="ignore"):
-            return _mixed(network, np.log(cache.cpu().double().numpy()), self.config.weight)
+            return mix_two(network, np.log(cache.cpu().double().numpy()), self.config.weight)
 
     @torch.no_grad()
     def _read(self, batch: Batch) -> Iterator[tuple[int, slice, Tensor, Tensor, Tensor]]:
@@ -209,12 +207,6 @@ class _Memory:
             return None
         shares = (self.theta * (self.states @ state)).softmax(0)
         return shares.new_zeros(vocabulary_size).index_add_(0, self.followers, shares)
-
-
-def _mixed(network: np.ndarray, cache: np.ndarray, weight: float) -> np.ndarray:
-    """ln of the weighted sum of two probabilities that are given as logarithms."""
-    with np.errstate(divide="ignore"):  # a weight of 0
-        return np.logaddexp(np.log(1 - weight) + network, np.log(weight) + cache)
 
 
 def _rounded(value: float) -> float:

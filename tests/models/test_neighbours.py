@@ -177,6 +177,15 @@ def test_the_end_of_the_training_text_is_kept(data: TokenizedCorpus) -> None:
     np.testing.assert_allclose(score(model, data.corpus).nats, score(model.parts[0], data.corpus).nats, atol=1e-4)
 
 
+def test_neighbours_alone_may_find_words_impossible(data: TokenizedCorpus) -> None:
+    model = registry.create(f"neighbours({TINY}):size=3:weight=1")
+    report = model.fit(data.train, data.valid, Budget(steps=2))
+    assert report.valid_loss == np.inf
+    assert model.config.temperature == neighbours.TEMPERATURES[0]
+    expected = model.next_log_probs(Batch.of_prefixes([data.test.ids[:5]]))[0]
+    assert set(np.flatnonzero(expected > -np.inf)) <= set(data.train.ids[-3:].tolist())
+
+
 def test_damage_to_what_is_kept_is_told(model: Neighbours, tmp_path: Path) -> None:
     model.save(tmp_path)
     path = tmp_path / neighbours.STATES_FILE
