@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lmbench.models.products import linear
 
@@ -17,6 +17,8 @@ def squared_relu_feed_forward(x: Tensor, widen: Tensor, narrow: Tensor) -> Tenso
     tensor([18.])
     """
     weights = widen.to(x.dtype), narrow.to(x.dtype)
+    if torch.compiler.is_compiling():
+        return nn.functional.linear(nn.functional.linear(x, weights[0]).relu().square(), weights[1])
     return _SquaredReLU.apply(x.reshape(-1, x.shape[-1]), *weights).view(*x.shape[:-1], len(narrow))
 
 
@@ -44,6 +46,9 @@ def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     >>> rotate(torch.tensor([[1.0, 0.0]]), torch.zeros(1, 1), torch.ones(1, 1))  # by a right angle
     tensor([[0., 1.]])
     """
+    if torch.compiler.is_compiling():
+        left, right = x.chunk(2, -1)
+        return torch.cat((left * cosine - right * sine, right * cosine + left * sine), -1)
     return _Rotate.apply(x, cosine, sine)
 
 

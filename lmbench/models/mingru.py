@@ -29,14 +29,12 @@ class MinGRUBlock(Block):
             self.gate_candidate.bias[:cells] = -(2 ** (1 + 5 * torch.rand(cells)) - 1).log()
         self.parts = [cells, (config.convolution - 1) * width]
         self.size = sum(self.parts)
-        # torch.compile must not look into loops that are compiled already.
-        self.scan = torch.compiler.disable(linear_scan) if config.compile else linear_scan
 
     def recur(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         start, before = state.split(self.parts, -1)
         convolved, before = convolve(self.convolution, x.float(), before)
         gate, candidate = self.gate_candidate(convolved).float().chunk(2, -1)  # (T, B, D) each
-        h = self.scan(torch.sigmoid(-gate), torch.sigmoid(gate) * _positive(candidate), start)
+        h = linear_scan(torch.sigmoid(-gate), torch.sigmoid(gate) * _positive(candidate), start)
         return self.mix(h), torch.cat((h[-1], before), -1)
 
 

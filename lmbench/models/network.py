@@ -37,10 +37,23 @@ class Dropout(nn.Module):
             return x
         if x.device.type != "cpu":
             return nn.functional.dropout(x, self.p)
+        if torch.compiler.is_compiling():  # no comparison: torch would write its result bit by bit
+            dropped = (_hashed(x) - round(self.p * 2**31)) >> 31  # -1 or 0
+            return x * ((dropped + 1).to(torch.int8) / (1 - self.p))
         level = max(1, min(255, round(256 * self.p)))
-        draws = torch.empty(-(-x.numel() // 7), dtype=torch.int64).random_()  # 63 random bits each
-        kept = draws.view(torch.uint8).view(-1, 8)[:, :7].reshape(-1)[: x.numel()].view(x.shape) >= level
+        draws = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
+        kept = draws.view(torch.uint8)[: x.numel()].view(x.shape) >= level
         return x * kept.to(x.dtype).mul_(256 / (256 - level))
+
+
+def _hashed(x: Tensor) -> Tensor:
+    """Random int32 of 0 to 2^31 - 1 in the shape of ``x``: one draw and the number of the element, mixed by products
+    and shifts until each bit of the one hangs on all of the other. In a step that torch builds they cost no memory."""
+    first = torch.randint(-(2**31), 2**31 - 1, (1,), dtype=torch.int32)
+    bits = torch.arange(x.numel(), dtype=torch.int32).view(x.shape) ^ first
+    bits = (bits ^ (bits >> 16 & 0xFFFF)) * 0x7FEB352D
+    bits = (bits ^ (bits >> 15 & 0x1FFFF)) * (0x846CA68B - 2**32)
+    return (bits ^ (bits >> 16 & 0xFFFF)) & 0x7FFFFFFF
 
 
 def begin_small(layers: int, *branches: nn.Linear) -> None:

@@ -25,13 +25,15 @@ from lmbench.models.softmax import AdaptiveEmbedding
 from lmbench.training import loop
 from lmbench.training.budget import Budget, FitReport, Progress, Silent
 from lmbench.training.checkpoints import Checkpoints, write_tensors
-from lmbench.training.compilation import compiled
+from lmbench.training.compilation import can_build, compiled
 from lmbench.training.devices import enough_memory, resolve_device, resolve_precision
 from lmbench.training.distributed import processes
 from lmbench.training.optimizers import DESCENT, OptimizerName
 from lmbench.training.plan import Plan
 
 WEIGHTS_FILE = "weights.safetensors"
+WORTH_BUILDING = 300
+"""Seconds of training from which on what torch.compile gains is many times what it takes."""
 IN_BLOCKS = "gpt, bert, cnn, mingru, mamba"
 """Families whose networks are made of blocks, which checkpointing=yes computes a second time."""
 
@@ -55,8 +57,10 @@ class NetworkConfig(Plan):
     checkpointing: bool = False
     """Whether only what goes into each block is kept in the forward pass, and the rest computed again in the backward
     pass: less memory, more time, the same gradients. For families made of blocks: gpt, bert, cnn, mingru, mamba."""
-    compile: bool = False
-    """Whether training runs through torch.compile, which takes a minute or so before the first step."""
+    compile: bool | None = None
+    """Whether training runs through torch.compile, which takes some 15 to 30 seconds before the first step. If open,
+    where it pays: on a processor that multiplies bfloat16 and has a C++ compiler beside it, for gpt, mingru, mamba, cnn
+    and ffnn, in five minutes or more."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -80,6 +84,8 @@ class NeuralModel(Trainable):
     """Events that a stateful network reads at once in scoring."""
     descends = False
     """Whether its usual rate is known for plain gradient descent too."""
+    gains_by_building = True
+    """Whether steps on a CPU are faster as torch.compile builds them."""
     structure = ""
     """One line for the log: what the network is made of."""
 
@@ -141,7 +147,19 @@ class NeuralModel(Trainable):
                 f"above the {usual['learning_rate']:g} that it takes by itself, and none is known for this family. "
                 "Name one: learning_rate=1, for example."
             )
-        return self._completed(usual)
+        return self._completed({**usual, "compile": self._worth_building(budget)})
+
+    def _worth_building(self, budget: Budget) -> bool:
+        """Whether to compile where that is left open: see ``NetworkConfig.compile``."""
+        plan = self.config
+        return (
+            self.gains_by_building
+            and self.device.type == "cpu"
+            and resolve_precision(plan.precision, self.device) == torch.bfloat16
+            and (budget.seconds or 0) >= WORTH_BUILDING
+            and not (plan.checkpointing or plan.varied or processes().size > 1)
+            and can_build()
+        )
 
     def _completed(self, settings: Mapping[str, Any]) -> Any:
         """The configuration with what is open in it (None) as in ``settings``."""
@@ -178,6 +196,7 @@ class NeuralModel(Trainable):
         self._check_text(train)
         if checkpoints is not None:
             self._begun(checkpoints.state())
+        asked = bool(self.config.compile)
         self.config = self.sized(train, budget)
         plan = self.config
         with enough_memory(
@@ -186,7 +205,7 @@ class NeuralModel(Trainable):
             f"parts; or set checkpointing=yes ({IN_BLOCKS}); or lower batch_size, sequence_length or the size."
         ):
             try:
-                return self._fit(train, valid, budget, progress, checkpoints)
+                return self._fit(train, valid, budget, progress, checkpoints, asked)
             except DivergenceError as error:
                 raise self._diverged(error, checkpoints) from None
 
@@ -197,7 +216,9 @@ class NeuralModel(Trainable):
         budget: Budget,
         progress: Progress,
         checkpoints: Checkpoints | None,
+        asked: bool,
     ) -> FitReport:
+        """``asked``: whether compiling, where that is set, was asked for, so that training ends where it fails."""
         self.tokenizer, plan = train.tokenizer, self.config
         torch.manual_seed(plan.seed)
         self._place(self._built(train.vocabulary_size))
@@ -220,7 +241,7 @@ class NeuralModel(Trainable):
         progress.step(
             "backward", f"{plan.optimizer}, rate {plan.learning_rate:g} ({plan.schedule}), clip {plan.clip:g}, {budget}"
         )
-        with compiled(network) if plan.compile else nullcontext():
+        with compiled(network, None if asked else progress.note) if plan.compile else nullcontext():
             report = loop.train(network, train, valid, plan, budget, progress, checkpoints)
         progress.step("predict", f"best of {len(report.curve)} validations, {report.valid_loss:.4f} nats per event")
         return FitReport(**{**vars(report), "precision": precision})

@@ -55,34 +55,56 @@ class _LinearScan(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, decay: Tensor, inputs: Tensor, start: Tensor) -> Tensor:
-        if has_kernels(inputs.device):
-            from lmbench.models.kernels import scan_forward
-
-            decay, inputs, start = decay.contiguous(), inputs.contiguous(), start.contiguous()
-            h = scan_forward(decay, inputs, start)
-        elif inputs.device.type == "cpu":
-            h = torch.empty_like(inputs, memory_format=torch.contiguous_format)
-            _by_rows(_forward, decay, inputs, start, h)
-        else:
-            h = _scan_chunks(decay, inputs, start)
+        h = _scan(decay, inputs, start)
         ctx.save_for_backward(decay, h, start)
         return h
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         decay, h, start = ctx.saved_tensors
-        if has_kernels(h.device):
-            from lmbench.models.kernels import scan_backward
-
-            at_decay, at_inputs = scan_backward(decay, h, start, gradients[0].contiguous())
-        elif h.device.type == "cpu":
-            at_decay, at_inputs = torch.empty_like(h), torch.empty_like(h)
-            _by_rows(_backward, decay, h, start, gradients[0], at_decay, at_inputs)
-        else:
-            following = torch.cat((decay[1:], torch.zeros_like(decay[:1])))
-            at_inputs = _scan_chunks(following.flip(0), gradients[0].flip(0), torch.zeros_like(start)).flip(0)
-            at_decay = at_inputs * torch.cat((start[None], h[:-1]))
+        at_decay, at_inputs = _scan_back(decay, h, start, gradients[0])
         return at_decay, at_inputs, decay[0] * at_inputs[0]
+
+
+# Operators, so that torch.compile, which need not look into them, builds what is around them in one piece.
+
+
+@torch.library.custom_op("lmbench::scan", mutates_args=())
+def _scan(decay: Tensor, inputs: Tensor, start: Tensor) -> Tensor:
+    if has_kernels(inputs.device):
+        from lmbench.models.kernels import scan_forward
+
+        return scan_forward(decay.contiguous(), inputs.contiguous(), start.contiguous())
+    if inputs.device.type != "cpu":
+        return _scan_chunks(decay, inputs, start)
+    h = torch.empty_like(inputs, memory_format=torch.contiguous_format)
+    _by_rows(_forward, decay, inputs, start, h)
+    return h
+
+
+@torch.library.custom_op("lmbench::scan_back", mutates_args=())
+def _scan_back(decay: Tensor, h: Tensor, start: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    if has_kernels(h.device):
+        from lmbench.models.kernels import scan_backward
+
+        return scan_backward(decay.contiguous(), h, start.contiguous(), gradient.contiguous())
+    if h.device.type != "cpu":
+        following = torch.cat((decay[1:], torch.zeros_like(decay[:1])))
+        at_inputs = _scan_chunks(following.flip(0), gradient.flip(0), torch.zeros_like(start)).flip(0).contiguous()
+        return at_inputs * torch.cat((start[None], h[:-1])), at_inputs
+    at_decay, at_inputs = torch.empty_like(h), torch.empty_like(h)
+    _by_rows(_backward, decay, h, start, gradient, at_decay, at_inputs)
+    return at_decay, at_inputs
+
+
+@_scan.register_fake
+def _(decay: Tensor, inputs: Tensor, start: Tensor) -> Tensor:
+    return torch.empty_like(inputs, memory_format=torch.contiguous_format)
+
+
+@_scan_back.register_fake
+def _(decay: Tensor, h: Tensor, start: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(h), torch.empty_like(h)
 
 
 def _by_rows(loop: Callable[..., None], *arrays: Tensor) -> None:

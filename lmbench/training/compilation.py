@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,31 +17,57 @@ from lmbench.training.distributed import processes
 COMPILERS = ("g++", "clang++", "c++", "cl")
 
 
+def can_build() -> bool:
+    """Whether a C++ compiler is on the path, or named by the variable CXX."""
+    return any(map(shutil.which, _compilers()))
+
+
+def _compilers() -> tuple[str, ...]:
+    return (os.environ.get("CXX") or COMPILERS[0], *COMPILERS[1:])
+
+
 @contextmanager
-def compiled(network: nn.Module) -> Iterator[None]:
+def compiled(network: nn.Module, failed: Callable[[str], None] | None = None) -> Iterator[None]:
     """Within it ``network.compiled`` is its forward pass as torch.compile builds it; weights keep their names.
 
-    Raises UsageError where there is no C++ compiler, TrainingError where this network cannot be built.
+    Raises UsageError where there is no C++ compiler, TrainingError where this network cannot be built; with ``failed``,
+    that is told the latter, and training goes on without.
     """
     if processes().sharded:
         raise UsageError("compile=yes builds the network in one piece, and --shard divides it. Leave one of them out.")
-    names = (os.environ.get("CXX") or COMPILERS[0], *COMPILERS[1:])
-    if not any(shutil.which(name) for name in names):
+    if not can_build():
         raise UsageError(
-            f"compile=yes needs a C++ compiler, and none of {', '.join(names)} is on the path. Install one, name it by "
-            "the variable CXX, or leave compile=yes out."
+            f"compile=yes needs a C++ compiler, and none of {', '.join(_compilers())} is on the path. Install one, "
+            "name it by the variable CXX, or leave compile=yes out."
         )
     from torch._dynamo.exc import TorchDynamoException  # takes a second or two to load
     from torch._functorch import config
+    from torch._inductor import config as inductor
 
-    network.compiled = torch.compile(network.forward)  # type: ignore[assignment]
+    built = torch.compile(network.forward)
+
+    def forward(*inputs: Any) -> Any:
+        try:
+            return built(*inputs)
+        except TorchDynamoException as error:
+            if failed is None:
+                raise
+            failed(f"torch.compile could not build this network: {_first_line(error)}. Training goes on without it.")
+            network.compiled = None  # type: ignore[assignment]
+            return network(*inputs)
+
+    network.compiled = forward  # type: ignore[assignment]
     try:
         # What torch 2.13 reads back of this cache has shapes that are garbage, where an output is a view
         # (pytorch/pytorch#185630); what is slow, the code of the kernels, is in another.
-        with config.patch(enable_autograd_cache=False):
+        with config.patch(enable_autograd_cache=False), inductor.patch(fallback_random=True):
             yield
     except TorchDynamoException as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise TrainingError(f"torch.compile could not build this network: {reason}. Leave compile=yes out.") from error
+        told = f"torch.compile could not build this network: {_first_line(error)}. Train it with compile=no."
+        raise TrainingError(told) from error
     finally:
         network.compiled = None  # type: ignore[assignment]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -12,9 +12,10 @@ import torch
 
 from lmbench.corpus.tokenizers import train_tokenizer
 from lmbench.errors import TrainingError, UsageError
+from lmbench.models.network import Dropout
 from lmbench.models.registry import create
-from lmbench.training.budget import Budget
-from lmbench.training.compilation import COMPILERS
+from lmbench.training.budget import Budget, Silent
+from lmbench.training.compilation import COMPILERS, compiled
 
 GPT = "gpt:width=8:heads=2:layers=1:batch_size=2:sequence_length=5:device=cpu"
 SENTENCES = ["a b c a b", "c a b a"] * 10
@@ -52,18 +53,103 @@ def test_what_torch_builds_learns_the_same(family: str) -> None:
     assert losses[2] == pytest.approx(losses[0], abs=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="there is no C++ compiler")
+def test_what_torch_builds_drops_its_share_and_keeps_the_mean() -> None:
+    """The same activations forward and backward, other ones the next time."""
+    torch.manual_seed(1)
+    torch._dynamo.reset()
+    network = Dropout(0.3)
+    with compiled(network):
+        x = torch.ones(64, 1000, requires_grad=True)
+        first, second = network.compiled(x), network.compiled(x)
+        first.sum().backward()
+    np.testing.assert_allclose(first.detach().unique(), [0, 1 / 0.7], rtol=1e-6)
+    for y in (first, second):
+        assert float((y == 0).float().mean()) == pytest.approx(0.3, abs=4 * (0.3 * 0.7 / 64_000) ** 0.5)
+    assert float(((first == 0) & (second == 0)).float().mean()) == pytest.approx(
+        0.09, abs=4 * (0.09 * 0.91 / 64_000) ** 0.5
+    )
+    beside = ((first[:, 1:] == 0) & (first[:, :-1] == 0)).float().mean()
+    assert float(beside) == pytest.approx(0.09, abs=4 * (0.09 * 0.91 / 63_936) ** 0.5)
+    np.testing.assert_array_equal(x.grad, first.detach())
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("family", ["gpt:heads=2", "mingru", "mamba", "cnn", "ffnn"])
+def test_torch_builds_a_network_in_one_piece(family: str) -> None:
+    """Each break costs a step at its edges, and what could be computed in one pass over memory."""
+    torch._dynamo.reset()
+    model = create(f"{family}:width=8:layers=1:batch_size=2:sequence_length=5:device=cpu:dropout=0.5")
+    model.config = model.sized(TOKENS, Budget(steps=1))
+    network = model.build(TOKENS.vocabulary_size).train()
+    model._place(network)
+    found = torch._dynamo.explain(network.forward)(torch.ones(2, 5, dtype=torch.int64))
+    assert (found.graph_count, found.graph_break_count) == (1, 0), found.break_reasons
+
+
+@pytest.mark.parametrize(
+    ("spec", "budget", "built"),
+    [
+        ("gpt:precision=bfloat16", "300s", True),
+        ("gpt:precision=bfloat16", "299s", False),
+        ("gpt:precision=bfloat16", "9epochs", False),
+        ("gpt:precision=float32", "300s", False),
+        ("gpt:precision=bfloat16:checkpointing=yes", "300s", False),
+        ("gpt:precision=bfloat16:compile=no", "300s", False),
+        ("gpt:precision=float32:compile=yes", "1s", True),
+        ("lstm:precision=bfloat16", "300s", False),
+        ("mingru:precision=bfloat16", "1h", True),
+    ],
+)
+def test_long_trainings_are_built_where_it_pays(
+    spec: str, budget: str, built: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: name)
+    sized = create(f"{spec}:device=cpu").sized(TOKENS, Budget.of(budget))
+    assert sized.compile is built
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    left_open = "compile" not in spec
+    assert create(f"{spec}:device=cpu").sized(TOKENS, Budget.of(budget)).compile is (built and not left_open)
+
+
 def test_without_a_compiler_the_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UsageError, match=r"needs a C\+\+ compiler.* leave compile=yes out"):
         create(GPT + ":compile=yes").fit(TOKENS, TOKENS, Budget(steps=1))
 
 
-def test_a_network_that_cannot_be_built_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def broken(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """In the place of torch.compile."""
     from torch._dynamo.exc import TorchDynamoException
 
-    def broken(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise TorchDynamoException("this cannot be\nand here is why, at length")
 
-    monkeypatch.setattr(torch, "compile", lambda forward: broken)
-    with pytest.raises(TrainingError, match=r"this cannot be\. Leave compile=yes out"):
+    return fail
+
+
+def test_a_network_that_cannot_be_built_is_trained_as_it_is_unless_that_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Told(Silent):
+        notes: ClassVar[list[str]] = []
+
+        def note(self, text: str) -> None:
+            self.notes.append(text)
+
+    monkeypatch.setattr(torch, "compile", broken)
+    model, plain = create(GPT), create(GPT)
+    monkeypatch.setattr(type(model), "_worth_building", lambda self, budget: True)
+    model.fit(TOKENS, TOKENS, Budget(steps=3), Told())
+    assert Told.notes == ["torch.compile could not build this network: this cannot be. Training goes on without it."]
+    monkeypatch.undo()
+    plain.fit(TOKENS, TOKENS, Budget(steps=3))
+    for one, other in zip(model.network.parameters(), plain.network.parameters(), strict=True):
+        np.testing.assert_array_equal(one.detach(), other.detach())
+
+
+def test_a_network_that_cannot_be_built_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", broken)
+    with pytest.raises(TrainingError, match=r"this cannot be\. Train it with compile=no"):
         create(GPT + ":compile=yes").fit(TOKENS, TOKENS, Budget(steps=1))
