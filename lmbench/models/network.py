@@ -41,8 +41,8 @@ class Dropout(nn.Module):
             dropped = (_hashed(x) - round(self.p * 2**31)) >> 31  # -1 or 0
             return x * ((dropped + 1).to(torch.int8) / (1 - self.p))
         level = max(1, min(255, round(256 * self.p)))
-        draws = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
-        kept = draws.view(torch.uint8)[: x.numel()].view(x.shape) >= level
+        draws = torch.empty(-(-x.numel() // 7), dtype=torch.int64).random_()  # 63 random bits each
+        kept = draws.view(torch.uint8).view(-1, 8)[:, :7].reshape(-1)[: x.numel()].view(x.shape) >= level
         return x * kept.to(x.dtype).mul_(256 / (256 - level))
 
 

@@ -25,15 +25,13 @@ from lmbench.models.softmax import AdaptiveEmbedding
 from lmbench.training import loop
 from lmbench.training.budget import Budget, FitReport, Progress, Silent
 from lmbench.training.checkpoints import Checkpoints, write_tensors
-from lmbench.training.compilation import can_build, compiled
+from lmbench.training.compilation import compiled, worth_building
 from lmbench.training.devices import enough_memory, resolve_device, resolve_precision
 from lmbench.training.distributed import processes
 from lmbench.training.optimizers import DESCENT, OptimizerName
 from lmbench.training.plan import Plan
 
 WEIGHTS_FILE = "weights.safetensors"
-WORTH_BUILDING = 300
-"""Seconds of training from which on what torch.compile gains is many times what it takes."""
 IN_BLOCKS = "gpt, bert, cnn, mingru, mamba"
 """Families whose networks are made of blocks, which checkpointing=yes computes a second time."""
 
@@ -147,19 +145,8 @@ class NeuralModel(Trainable):
                 f"above the {usual['learning_rate']:g} that it takes by itself, and none is known for this family. "
                 "Name one: learning_rate=1, for example."
             )
-        return self._completed({**usual, "compile": self._worth_building(budget)})
-
-    def _worth_building(self, budget: Budget) -> bool:
-        """Whether to compile where that is left open: see ``NetworkConfig.compile``."""
-        plan = self.config
-        return (
-            self.gains_by_building
-            and self.device.type == "cpu"
-            and resolve_precision(plan.precision, self.device) == torch.bfloat16
-            and (budget.seconds or 0) >= WORTH_BUILDING
-            and not (plan.checkpointing or plan.varied or processes().size > 1)
-            and can_build()
-        )
+        built = self.gains_by_building and worth_building(self.config, self.device, budget)
+        return self._completed({**usual, "compile": built})
 
     def _completed(self, settings: Mapping[str, Any]) -> Any:
         """The configuration with what is open in it (None) as in ``settings``."""
@@ -237,7 +224,8 @@ class NeuralModel(Trainable):
         progress.step("structure", f"{self.structure}; {self.parameters:,} parameters")
         progress.step("data", f"{train.events:,} events, {plan.batch_size} rows of {plan.sequence_length} a step")
         softmax = "an adaptive" if network.adaptive else "a"
-        progress.step("forward", f"ln p by {softmax} softmax over {train.vocabulary_size:,} types, {precision}")
+        built = ", built by torch.compile" if plan.compile else ""
+        progress.step("forward", f"ln p by {softmax} softmax over {train.vocabulary_size:,} types, {precision}{built}")
         progress.step(
             "backward", f"{plan.optimizer}, rate {plan.learning_rate:g} ({plan.schedule}), clip {plan.clip:g}, {budget}"
         )

@@ -12,14 +12,30 @@ import torch
 from torch import nn
 
 from lmbench.errors import TrainingError, UsageError
+from lmbench.training.budget import Budget
+from lmbench.training.devices import resolve_precision
 from lmbench.training.distributed import processes
 
 COMPILERS = ("g++", "clang++", "c++", "cl")
+WORTH = 300
+"""Seconds of training from which on what is gained is many times what building takes."""
 
 
 def can_build() -> bool:
     """Whether a C++ compiler is on the path, or named by the variable CXX."""
     return any(map(shutil.which, _compilers()))
+
+
+def worth_building(settings: Any, device: torch.device, budget: Budget) -> bool:
+    """Whether to build a network of such settings, a ``NetworkConfig``, where that is left open and its family gains:
+    see there. What trains for a number of steps or epochs is not built, so that it ends in the same numbers."""
+    return (
+        device.type == "cpu"
+        and resolve_precision(settings.precision, device) == torch.bfloat16
+        and (budget.seconds or 0) >= WORTH
+        and not (settings.checkpointing or settings.varied or processes().size > 1)
+        and can_build()
+    )
 
 
 def _compilers() -> tuple[str, ...]:
