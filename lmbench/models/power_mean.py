@@ -13,7 +13,7 @@ Between the two lie the means of Amari (2007, "Integration of stochastic models 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -59,9 +59,11 @@ def fit_power_mean(log_probs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarr
     """Weights (M,), exponents (M,) and power under which ``targets`` are most probable, and nats per event then.
 
     By L-BFGS from the weights of linear interpolation, r = 1/2 and a = 1, and with a normal prior there on the
-    logarithms of power and exponents. An event that is impossible under every model is set aside, since no numbers
-    change that; the nats are infinite then. ``log_probs``: float32 (M, N, V), nats, of all types before each of N
-    events, to write on: what is impossible is set to ``LOWEST``. ``targets``: int64 (N,), the types that followed.
+    logarithms of power and exponents. Where that ends above linear interpolation, r = 1, it is sought from there, so
+    that these events are never less probable than under that. An event that is impossible under every model is set
+    aside, since no numbers change that; the nats are infinite then. ``log_probs``: float32 (M, N, V), nats, of all
+    types before each of N events, to write on: what is impossible is set to ``LOWEST``. ``targets``: int64 (N,), the
+    types that followed.
     """
     from scipy.optimize import minimize
 
@@ -74,7 +76,10 @@ def fit_power_mean(log_probs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarr
         return np.full(models, 1 / models), np.ones(models), 1.0, np.inf
     np.maximum(log_probs, np.float32(LOWEST), out=log_probs)  # 0 times -inf would be no number
     weights = fit_weights(of_targets[:, possible])[0][0]
-    start = np.concatenate((_biases(np.maximum(weights, 1e-3), 0.5), np.zeros(models), [np.log(0.5)]))
+    start, linear = (
+        np.concatenate((_biases(np.maximum(weights, 1e-3), power), np.zeros(models), [np.log(power)]))
+        for power in (0.5, 1.0)
+    )
 
     def disbelief(numbers: np.ndarray) -> float:
         away = (numbers - start)[models:]
@@ -91,8 +96,14 @@ def fit_power_mean(log_probs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarr
         found[1 + models :] += PRIOR * (numbers - start)[models:]
         return (found[0] + disbelief(numbers)) / events, found[1:] / events
 
+    def least(start: np.ndarray) -> Any:
+        return minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+
     bounds = [(None, None)] * models + [tuple(np.log(RANGE))] * (models + 1)
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": STEPS, "ftol": 1e-7})
+    options = {"maxiter": STEPS, "ftol": 1e-7}
+    found = least(start)
+    if not found.fun <= loss(linear)[0]:
+        found = least(linear)
     biases, exponents, power = _unpacked(found.x)
     nats = float(found.fun) - disbelief(found.x) / events if possible.all() else np.inf
     shares = np.exp(power * (biases - biases.max()))

@@ -32,6 +32,8 @@ from lmbench.training.validation import VALID_EVENTS, Validation
 
 CHECKPOINT_SHARE = 0.02
 """Of the time is spent on keeping the state, at most; but no more often than every second."""
+BUILT = 2
+"""Steps after which torch.compile has built what it will: a first without a state, one with it."""
 RECENT = 20
 """Steps over which the training loss is averaged, and between two reports of it."""
 
@@ -117,6 +119,7 @@ class _Training:
         self.limit = min(4 * self.guessing + 20, 60)
         self.rate_now, self.norm = self.rate, torch.zeros(())  # of the last step: its rate, its gradient's norm
         replays = self.device.type == "cuda" and self.processes.alone and bool(network.replayable)
+        self.unbuilt = BUILT if getattr(network, "compiled", None) else 0
         self.replay = Replay(self.parallel.loss, network.parameters(), self.device) if replays else None
 
     def run(self, interrupted: threading.Event) -> FitReport:
@@ -153,8 +156,12 @@ class _Training:
             if first == 0:
                 self.state.hidden = [None] * self.plan.accumulation
             for rows in self.data.epoch(epoch, first):
+                before = self.clock.seconds
                 self._step(torch.from_numpy(self.processes.share(rows)).to(self.device))
                 self.clock.seconds, cut_off = self.processes.agree(time.perf_counter() - started, interrupted.is_set())
+                if self.unbuilt:
+                    self.unbuilt -= 1
+                    self.clock.building += self.clock.seconds - before
                 ended = self.clock.fraction() >= 1.0
                 if self.clock.due(self.plan.validations, len(self.state.curve)):
                     self._validate()
@@ -284,7 +291,7 @@ class _Training:
             learning_rate=self.rate_now,
             gradient_norm=self._norm(),
             tokens_per_second=self.state.tokens / seconds if seconds else 0.0,
-            seconds_left=seconds * (1 - fraction) / fraction if fraction else math.nan,
+            seconds_left=(seconds - self.clock.building) * (1 - fraction) / fraction if fraction else math.nan,
             **more,
         )
 

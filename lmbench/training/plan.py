@@ -111,6 +111,8 @@ class Clock:
     """Seconds kept back for the last validation."""
     validating: float = 0.0
     """Seconds spent on validation so far."""
+    building: float = 0.0
+    """Seconds of steps in which torch.compile was at work. They count, but warm-up and schedule begin after them."""
 
     @property
     def epoch(self) -> int:
@@ -128,7 +130,8 @@ class Clock:
         """Share of the budget that is used, in [0, 1]."""
         if self.total is not None:
             return min(1.0, self.step / self.total)
-        return min(1.0, self.seconds / max(1e-9, (self.budget.seconds or 0) - self.reserve))
+        lost = self.building
+        return min(1.0, (self.seconds - lost) / max(1e-9, (self.budget.seconds or 0) - self.reserve - lost))
 
     def affordable(self, validations: int, events: int) -> int:
         """Events that each of so many validations may read beside steps of ``events``; 0 where seconds are counted."""

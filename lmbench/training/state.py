@@ -25,6 +25,8 @@ TOLERANCE = 0.02
 """Nats by which a validation may be worse than the best before it counts against the patience."""
 TRIGGER = 3
 """Averaged SGD begins to average where a validation is worse than the best of those more than so many before it."""
+CLOCK = ("seconds", "step", "reserve", "validating", "building")
+"""What is kept of it."""
 EXACT = ("device", "compile", "checkpointing")
 """Settings that say where and how the same numbers are computed."""
 
@@ -150,7 +152,7 @@ class State:
     def _facts(self) -> dict[str, Any]:
         return {
             "settings": self.settings,
-            "clock": {name: getattr(self.clock, name) for name in ("seconds", "step", "reserve", "validating")},
+            "clock": {name: getattr(self.clock, name) for name in CLOCK},
             "curve": [asdict(point) for point in self.curve],
             "best_loss": self.best_loss if self.best else None,
             "worse": self.worse,

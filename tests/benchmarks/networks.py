@@ -52,7 +52,9 @@ MODELS = [
     "lstm:hidden=650:layers=2",
     "gpt:width=384",
     "gpt:width=384:batch_size=32:sequence_length=128",
-    *(f"{FAMILIES[name]}:compile=yes" for name in ("gpt", "mingru", "cnn", "lstm")),
+    *(f"{FAMILIES[name]}:compile=yes" for name in ("ffnn", "lstm", "mingru", "mamba", "cnn", "gpt", "bert")),
+    "gpt:width=384:compile=yes",
+    "gpt:width=384:batch_size=32:sequence_length=128:compile=yes",
 ]
 PLAIN = {"lstm:hidden=256": (256, 1), "lstm:hidden=200:layers=2": (200, 2), "lstm:hidden=650:layers=2": (650, 2)}
 """Cells and layers of the plain LSTM that each is compared with."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +18,10 @@ from lmbench.errors import TrainingError, UsageError
 from lmbench.models.network import Dropout
 from lmbench.models.registry import create
 from lmbench.training.budget import Budget, Silent
+from lmbench.training.checkpoints import Checkpoints
 from lmbench.training.compilation import COMPILERS, compiled
+from lmbench.training.optimizers import update
+from lmbench.training.plan import Clock
 
 GPT = "gpt:width=8:heads=2:layers=1:batch_size=2:sequence_length=5:device=cpu"
 SENTENCES = ["a b c a b", "c a b a"] * 10
@@ -73,6 +79,52 @@ def test_what_torch_builds_drops_its_share_and_keeps_the_mean() -> None:
     beside = ((first[:, 1:] == 0) & (first[:, :-1] == 0)).float().mean()
     assert float(beside) == pytest.approx(0.09, abs=4 * (0.09 * 0.91 / 63_936) ** 0.5)
     np.testing.assert_array_equal(x.grad, first.detach())
+
+
+def test_the_schedule_begins_when_all_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a warm-up of a twentieth of the time would be over with the first steps. The time still counts."""
+    clock = Clock(Budget(seconds=100), 1000, seconds=30, building=20)
+    assert clock.fraction() == 0.125  # 10 of 80 seconds
+    rates, slow = [], [0.3, 0.3]
+
+    def compile_slowly(forward: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *rows: time.sleep(slow.pop() if slow else 0) or forward(*rows)
+
+    def spied(optimizer: Any, rate: float, clip: float) -> Any:
+        rates.append(rate)
+        return update(optimizer, rate, clip)
+
+    monkeypatch.setattr(torch, "compile", compile_slowly)
+    monkeypatch.setattr("lmbench.training.loop.update", spied)
+    report = create(f"{GPT}:compile=yes:warmup=0.5:learning_rate=1e-3").fit(TOKENS, TOKENS, Budget(seconds=1.6))
+    assert rates[2] < 0.5e-3 < max(rates)
+    assert 1.4 < report.train_seconds < 2.5
+
+
+class Interrupt(Silent):
+    """As SIGINT would, at the second report of a loss."""
+
+    reports = 0
+
+    def update(self, fraction: float, **figures: float) -> None:
+        self.reports += 1
+        if self.reports == 2:
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="there is no C++ compiler")
+def test_an_interrupted_training_goes_on_to_the_same_numbers(tmp_path: Path) -> None:
+    """What is dropped too: it hangs on the generator, whose state is kept."""
+    torch._dynamo.reset()
+    whole, cut, rest = (create(f"{GPT}:compile=yes:dropout=0.3") for _ in range(3))
+    whole.fit(TOKENS, TOKENS, Budget(steps=70))
+    with pytest.raises(KeyboardInterrupt):
+        cut.fit(TOKENS, TOKENS, Budget(steps=70), Interrupt(), Checkpoints(tmp_path))
+    torch.manual_seed(99)
+    rest.fit(TOKENS, TOKENS, Budget(steps=70), None, Checkpoints(tmp_path))
+    for one, other in zip(rest.network.parameters(), whole.network.parameters(), strict=True):
+        np.testing.assert_array_equal(one.detach(), other.detach())
 
 
 @pytest.mark.filterwarnings("ignore")
