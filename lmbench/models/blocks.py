@@ -116,9 +116,11 @@ class BlockNetwork(Network):
         self.blocks, self.sizes = nn.ModuleList(blocks), [block.size for block in blocks]
         nn.init.normal_(self.embedding.weight, std=width**-0.5)
 
+    def start(self, rows: int) -> Tensor:
+        return self.bias.new_zeros(rows, sum(self.sizes))
+
     def forward(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        if state is None:
-            state = self.bias.new_zeros(len(ids), sum(self.sizes))
+        state = self.start(len(ids)) if state is None else state
         x = self.drop(F.rms_norm(self.embed(ids.t()), self.embedding.weight.shape[1:]))  # (T, B, E)
         after = []
         with self.autocast(ids.device):

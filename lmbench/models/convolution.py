@@ -100,10 +100,12 @@ class ConvolutionNetwork(Network):
         nn.init.normal_(self.embedding.weight, std=width**-0.5)
         nn.init.normal_(self.project.weight, std=0.1 * width**-0.5)  # at first all words are nearly as likely
 
+    def start(self, rows: int) -> Tensor:
+        return self.bias.new_zeros(rows, sum(self.reaches), self.project.in_features)
+
     def forward(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        state = self.start(len(ids)) if state is None else state
         x = self.drop(F.rms_norm(self.embed(ids), self.embedding.weight.shape[1:]))  # (B, T, C)
-        if state is None:
-            state = x.new_zeros(len(x), sum(self.reaches), x.shape[2])
         after = []
         with self.autocast(ids.device):
             for block, before in zip(self.blocks, state.split(self.reaches, 1), strict=True):

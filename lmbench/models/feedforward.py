@@ -93,9 +93,12 @@ class FeedForwardNetwork(Network):
         self.above = nn.ModuleList(ResidualLayer(size, hidden, dropout) for _ in range(layers - 1))
         nn.init.normal_(self.embedding.weight, std=width**-0.5)
 
+    def start(self, rows: int) -> Tensor:
+        return self.bias.new_zeros(rows, (self.window or 1) - 1, dtype=torch.int64)  # 0 is the boundary
+
     def forward(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         context, length = self.window or 1, ids.shape[1]
-        before = ids.new_zeros(len(ids), context - 1) if state is None else state  # 0 is the boundary
+        before = self.start(len(ids)) if state is None else state
         seen = torch.cat((before, ids), 1)  # (B, context - 1 + T)
         size = self.embedding.weight.shape[1:]
         start, words = F.rms_norm(self.embed(F.pad(seen.flatten(), (1, 0))), size).tensor_split((1,))
@@ -114,7 +117,7 @@ class FeedForwardNetwork(Network):
             for layer in self.above:
                 x = layer(x)
         x = self.drop(x)
-        return torch.cat((x, joined), 2) if self.join else x, seen[:, length:]
+        return torch.cat((x, joined), 2) if self.join else x, seen[:, length:].contiguous()
 
 
 def _word_dropout(passes: float) -> float:

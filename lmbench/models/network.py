@@ -147,6 +147,11 @@ class Network(nn.Module, ABC):
     def forward(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """int64 (B, T) -> float (B, T, E), E the width of the softmax, and the state after them."""
 
+    def start(self, rows: int) -> Any:
+        """The state before the first of so many rows; None where there is none, or none that ``forward`` need be told.
+        Torch would build a forward pass that has to make it a second time."""
+        return None
+
     def go_on(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """``forward`` without a gradient, with a state from which it goes on: a tensor or a tuple of them, a row of
         each for each row of ``ids``."""
@@ -170,7 +175,7 @@ class Network(nn.Module, ABC):
 
     def loss(self, rows: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """int64 (B, L + 1) -> mean loss, nats per event, and the detached state."""
-        hidden, state = self.read(rows[:, :-1], state)
+        hidden, state = self.read(rows[:, :-1], self.start(len(rows)) if state is None else state)
         return self.cross_entropy(hidden.flatten(0, 1), rows[:, 1:].flatten()), detached(state)
 
     def cross_entropy(self, hidden: Tensor, targets: Tensor) -> Tensor:

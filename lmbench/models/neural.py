@@ -20,7 +20,7 @@ from lmbench.models.base import Reading, Trainable, read_model, write_model
 from lmbench.models.distributions import at_once, in_order
 from lmbench.models.network import Network, overlap_of
 from lmbench.models.resumption import NetworkReading, first_in_window
-from lmbench.models.sizing import affordable_operations, affordable_width, expected_passes
+from lmbench.models.sizing import BUILT, affordable_operations, affordable_width, expected_passes
 from lmbench.models.softmax import AdaptiveEmbedding
 from lmbench.training import loop
 from lmbench.training.budget import Budget, FitReport, Progress, Silent
@@ -56,9 +56,9 @@ class NetworkConfig(Plan):
     """Whether only what goes into each block is kept in the forward pass, and the rest computed again in the backward
     pass: less memory, more time, the same gradients. For families made of blocks: gpt, bert, cnn, mingru, mamba."""
     compile: bool | None = None
-    """Whether training runs through torch.compile, which takes some 15 to 30 seconds before the first step. If open,
-    where it pays: on a processor that multiplies bfloat16 and has a C++ compiler beside it, for gpt, mingru, mamba, cnn
-    and ffnn, in five minutes or more."""
+    """Whether training runs through torch.compile, which takes some 15 to 30 seconds of it before the first step. If
+    open, where it pays: on a processor that multiplies bfloat16 and has a C++ compiler beside it, for gpt, mingru,
+    mamba, cnn and ffnn, in five minutes or more."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -135,7 +135,10 @@ class NeuralModel(Trainable):
         def softmax_work(width: int) -> float:
             return self.predicted(fine) * self.softmax_width(width) * types
 
-        operations = affordable_operations(budget, self.device)
+        built = self.config.compile
+        if built is None:
+            built = self.gains_by_building and worth_building(self.config, self.device, budget)
+        operations = affordable_operations(budget, self.device) * (BUILT if built and budget.seconds else 1.0)
         width = self.width or affordable_width(self.work, softmax_work, train, operations)
         work = self.work(width) + softmax_work(width)
         usual = self.usual(fine, width, expected_passes(work, train, budget, operations))
@@ -145,7 +148,6 @@ class NeuralModel(Trainable):
                 f"above the {usual['learning_rate']:g} that it takes by itself, and none is known for this family. "
                 "Name one: learning_rate=1, for example."
             )
-        built = self.gains_by_building and worth_building(self.config, self.device, budget)
         return self._completed({**usual, "compile": built})
 
     def _completed(self, settings: Mapping[str, Any]) -> Any:
@@ -229,7 +231,12 @@ class NeuralModel(Trainable):
         progress.step(
             "backward", f"{plan.optimizer}, rate {plan.learning_rate:g} ({plan.schedule}), clip {plan.clip:g}, {budget}"
         )
-        with compiled(network, None if asked else progress.note) if plan.compile else nullcontext():
+
+        def failed(told: str) -> None:
+            progress.note(told)
+            self.config = replace(plan, compile=False)
+
+        with compiled(network, None if asked else failed) if plan.compile else nullcontext():
             report = loop.train(network, train, valid, plan, budget, progress, checkpoints)
         progress.step("predict", f"best of {len(report.curve)} validations, {report.valid_loss:.4f} nats per event")
         return FitReport(**{**vars(report), "precision": precision})

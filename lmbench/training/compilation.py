@@ -76,13 +76,16 @@ def compiled(network: nn.Module, failed: Callable[[str], None] | None = None) ->
     try:
         # What torch 2.13 reads back of this cache has shapes that are garbage, where an output is a view
         # (pytorch/pytorch#185630); what is slow, the code of the kernels, is in another.
-        with config.patch(enable_autograd_cache=False), inductor.patch(fallback_random=True):
+        # Random numbers on a CPU are to come from torch's generator, whose state is kept, and one by one.
+        on_cpu = {weight.device.type for weight in network.parameters()} <= {"cpu"}
+        with config.patch(enable_autograd_cache=False), inductor.patch(fallback_random=on_cpu):
             yield
     except TorchDynamoException as error:
         told = f"torch.compile could not build this network: {_first_line(error)}. Train it with compile=no."
         raise TrainingError(told) from error
     finally:
         network.compiled = None  # type: ignore[assignment]
+        torch._dynamo.reset()  # it builds a forward pass eight times at most, whatever network it is that of
 
 
 def _first_line(error: Exception) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -127,3 +130,22 @@ def test_numbers_do_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) -> Non
     np.testing.assert_array_equal(power_mean(parts, HALF, np.ones(2), 0.5), whole)
     for one, other in zip(fit_power_mean(parts, targets), fitted, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-2, atol=1e-2)
+
+
+def test_a_search_that_ends_above_the_weighted_sum_begins_there_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    from scipy import optimize
+
+    random = np.random.default_rng(6)
+    parts, targets = distributions(random, 2, 200, 5), random.integers(0, 5, 200)
+    expected, search, powers = fit_power_mean(parts.copy(), targets)[3], optimize.minimize, []
+
+    def lost_at_first(loss: Callable[..., Any], start: np.ndarray, **how: Any) -> Any:
+        powers.append(np.exp(start[-1]))
+        found = search(loss, start, **how)
+        if len(powers) == 1:
+            found.x, found.fun = start, 99.0
+        return found
+
+    monkeypatch.setattr(optimize, "minimize", lost_at_first)
+    assert fit_power_mean(parts.copy(), targets)[3] == pytest.approx(expected, abs=1e-3)
+    assert powers == pytest.approx([0.5, 1.0])
