@@ -138,10 +138,11 @@ class NeuralModel(Trainable):
         built = self.config.compile
         if built is None:
             built = self.gains_by_building and worth_building(self.config, self.device, budget)
-        operations = affordable_operations(budget, self.device) * (BUILT if built and budget.seconds else 1.0)
+        operations = affordable_operations(budget, self.device)
         width = self.width or affordable_width(self.work, softmax_work, train, operations)
         work = self.work(width) + softmax_work(width)
-        usual = self.usual(fine, width, expected_passes(work, train, budget, operations))
+        passes = expected_passes(work, train, budget, operations * (BUILT if built else 1.0))
+        usual = self.usual(fine, width, passes)
         if self.config.optimizer in DESCENT and self.config.learning_rate is None and not self.descends:
             raise UsageError(
                 f"{self.kind} was asked to train with optimizer={self.config.optimizer}, whose usual rates are far "
