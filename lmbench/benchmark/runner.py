@@ -232,7 +232,10 @@ class _Run:
             twin: Any = other.create(device)
             if twin.kind == model.kind and replace(twin.config, seed=model.config.seed) == model.config:
                 trained: Any = registry.create(result.specification)
-                model.config = replace(trained.config, seed=model.config.seed)
+                own = {"seed": model.config.seed}
+                if getattr(trained.config, "compile", None):  # chosen for that one, perhaps on another machine
+                    own["compile"] = model.config.compile
+                model.config = replace(trained.config, **own)
                 break
         return model
 

@@ -94,7 +94,6 @@ class BERT(Transformer):
     reads = "both"  # type: ignore[assignment]
     context = "sentence"  # type: ignore[assignment]
     normalized = False
-    gains_by_building = False
 
     def predicted(self, fine: bool) -> float:
         return self.config.masked or (0.15 if fine else 0.4)

@@ -133,6 +133,7 @@ class BlockNetwork(Network):
 class BlockModel(NeuralModel):
     """A family around a ``BlockNetwork``; each states its block, and its usual learning rate."""
 
+    gains_by_building = True
     title: ClassVar[str]
     block: ClassVar[Any]  # a class: config -> Block
     learning_rate: ClassVar[float]

@@ -63,6 +63,7 @@ class GPT(Transformer):
     """
 
     kind = "gpt"
+    gains_by_building = True
     Config = GPTConfig
 
     def build(self, vocabulary_size: int) -> GPTNetwork:

@@ -39,7 +39,7 @@ class Dropout(nn.Module):
             return nn.functional.dropout(x, self.p)
         if torch.compiler.is_compiling():  # no comparison: torch would write its result bit by bit
             dropped = (_hashed(x) - round(self.p * 2**31)) >> 31  # -1 or 0
-            return x * ((dropped + 1).to(torch.int8) / (1 - self.p))
+            return (x * ((dropped + 1).to(torch.int8) / (1 - self.p))).to(x.dtype)
         level = max(1, min(255, round(256 * self.p)))
         draws = torch.empty(-(-x.numel() // 7), dtype=torch.int64).random_()  # 63 random bits each
         kept = draws.view(torch.uint8).view(-1, 8)[:, :7].reshape(-1)[: x.numel()].view(x.shape) >= level

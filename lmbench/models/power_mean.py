@@ -59,10 +59,10 @@ def fit_power_mean(log_probs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarr
     """Weights (M,), exponents (M,) and power under which ``targets`` are most probable, and nats per event then.
 
     By L-BFGS from the weights of linear interpolation, r = 1/2 and a = 1, and with a normal prior there on the
-    logarithms of power and exponents. Where that ends above linear interpolation, r = 1, it is sought from there. An
-    event that is impossible under every model is set aside, since no numbers change that; the nats are infinite then.
-    ``log_probs``: float32 (M, N, V), nats, of all types before each of N events, to write on: what is impossible is set
-    to ``LOWEST``. ``targets``: int64 (N,), the types that followed.
+    logarithms of power and exponents. Where that ends above linear interpolation, r = 1, by nats and prior together, it
+    is sought from there. An event that is impossible under every model is set aside, since no numbers change that; the
+    nats are infinite then. ``log_probs``: float32 (M, N, V), nats, of all types before each of N events, to write on:
+    what is impossible is set to ``LOWEST``. ``targets``: int64 (N,), the types that followed.
     """
     from scipy.optimize import minimize
 

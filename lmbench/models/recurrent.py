@@ -274,7 +274,6 @@ class _Recurrent(NeuralModel):
     """What the three families share; each states its cell, and of how many matrices W and as many U it is made."""
 
     descends = True
-    gains_by_building = False
     title: ClassVar[str]
     matrices: ClassVar[int]
     adaptive_rate: ClassVar[float] = 4e-3

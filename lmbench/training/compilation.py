@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,14 +17,15 @@ from lmbench.training.budget import Budget
 from lmbench.training.devices import resolve_precision
 from lmbench.training.distributed import processes
 
-COMPILERS = ("g++", "clang++", "c++", "cl")
+COMPILERS = {"darwin": "clang++", "win32": "cl"}
+"""That torch takes; g++ on other systems."""
 WORTH = 300
-"""Seconds of training from which on what is gained is many times what building takes."""
+"""Seconds of training from which on what is gained is well above what building takes."""
 
 
 def can_build() -> bool:
-    """Whether a C++ compiler is on the path, or named by the variable CXX."""
-    return any(map(shutil.which, _compilers()))
+    """Whether the C++ compiler that torch would take is on the path, or one is named by the variable CXX."""
+    return shutil.which(_compiler()) is not None
 
 
 def worth_building(settings: Any, device: torch.device, budget: Budget) -> bool:
@@ -38,39 +40,44 @@ def worth_building(settings: Any, device: torch.device, budget: Budget) -> bool:
     )
 
 
-def _compilers() -> tuple[str, ...]:
-    return (os.environ.get("CXX") or COMPILERS[0], *COMPILERS[1:])
+def _compiler() -> str:
+    return os.environ.get("CXX") or COMPILERS.get(sys.platform, "g++")
 
 
 @contextmanager
 def compiled(network: nn.Module, failed: Callable[[str], None] | None = None) -> Iterator[None]:
     """Within it ``network.compiled`` is its forward pass as torch.compile builds it; weights keep their names.
 
-    Raises UsageError where there is no C++ compiler, TrainingError where this network cannot be built; with ``failed``,
-    that is told the latter, and training goes on without.
+    It is built for the shape of the first rows, forward and backward; others, such as the shorter ones that end a pass,
+    run as they are, since torch would build for them too. Raises UsageError where there is no C++ compiler,
+    TrainingError where this network cannot be built; with ``failed``, that is told the latter, and training goes on
+    without.
     """
     if processes().sharded:
         raise UsageError("compile=yes builds the network in one piece, and --shard divides it. Leave one of them out.")
     if not can_build():
         raise UsageError(
-            f"compile=yes needs a C++ compiler, and none of {', '.join(_compilers())} is on the path. Install one, "
-            "name it by the variable CXX, or leave compile=yes out."
+            f"compile=yes needs a C++ compiler, and {_compiler()} is not on the path. Install it, name another by "
+            "the variable CXX, or leave compile=yes out."
         )
     from torch._dynamo.exc import TorchDynamoException  # takes a second or two to load
     from torch._functorch import config
     from torch._inductor import config as inductor
 
-    built = torch.compile(network.forward)
+    built, shapes = torch.compile(network.forward), set()
 
     def forward(*inputs: Any) -> Any:
-        try:
-            return built(*inputs)
-        except TorchDynamoException as error:
-            if failed is None:
-                raise
-            failed(f"torch.compile could not build this network: {_first_line(error)}. Training goes on without it.")
-            network.compiled = None  # type: ignore[assignment]
-            return network(*inputs)
+        if not shapes:
+            shapes.add(inputs[0].shape)
+            try:
+                _build(built, network, inputs)
+            except TorchDynamoException as error:
+                if failed is None:
+                    raise
+                failed(f"torch.compile could not build this network: {_first_line(error)}. Training goes on without.")
+                network.compiled = None  # type: ignore[assignment]
+                return network(*inputs)
+        return (built if inputs[0].shape in shapes else network)(*inputs)
 
     network.compiled = forward  # type: ignore[assignment]
     try:
@@ -86,6 +93,16 @@ def compiled(network: nn.Module, failed: Callable[[str], None] | None = None) ->
     finally:
         network.compiled = None  # type: ignore[assignment]
         torch._dynamo.reset()  # it builds a forward pass eight times at most, whatever network it is that of
+
+
+def _build(built: Callable[..., Any], network: nn.Module, inputs: tuple[Any, ...]) -> None:
+    """Run it forward and backward once, with nothing left of it: torch builds each half when it first runs."""
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
+    cards = {weight.device for weight in weights if weight.device.type == "cuda"}
+    with torch.random.fork_rng(devices=cards):
+        result = built(*inputs)[0].sum()
+        if weights:
+            torch.autograd.grad(result, weights, allow_unused=True)
 
 
 def _first_line(error: Exception) -> str:

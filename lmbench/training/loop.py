@@ -33,7 +33,7 @@ from lmbench.training.validation import VALID_EVENTS, Validation
 CHECKPOINT_SHARE = 0.02
 """Of the time is spent on keeping the state, at most; but no more often than every second."""
 BUILT = 2
-"""Steps after which torch.compile has built what it will: a first without a state, one with it."""
+"""Steps after which torch.compile has built what it will: some networks once more when they are first given a state."""
 RECENT = 20
 """Steps over which the training loss is averaged, and between two reports of it."""
 

@@ -130,8 +130,8 @@ class Clock:
         """Share of the budget that is used, in [0, 1]."""
         if self.total is not None:
             return min(1.0, self.step / self.total)
-        lost = self.building
-        return min(1.0, (self.seconds - lost) / max(1e-9, (self.budget.seconds or 0) - self.reserve - lost))
+        whole = (self.budget.seconds or 0) - self.reserve - self.building
+        return min(1.0, max(0.0, self.seconds - self.building) / max(1e-9, whole))
 
     def affordable(self, validations: int, events: int) -> int:
         """Events that each of so many validations may read beside steps of ``events``; 0 where seconds are counted."""

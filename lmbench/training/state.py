@@ -148,6 +148,7 @@ class State:
         self.curve = self.curve[: number + 1]
         then = self.curve[-1]
         self.clock.step, self.clock.seconds, self.tokens = then.step, then.seconds, then.tokens or 0
+        self.clock.building = min(self.clock.building, then.seconds)
 
     def _facts(self) -> dict[str, Any]:
         return {
