@@ -64,7 +64,8 @@ def compiled(network: nn.Module, failed: Callable[[str], None] | None = None) ->
     from torch._functorch import config
     from torch._inductor import config as inductor
 
-    built, shapes = torch.compile(network.forward), set()
+    built = torch.compile(network.forward)
+    shapes: set[torch.Size] = set()
 
     def forward(*inputs: Any) -> Any:
         if not shapes:
