@@ -335,6 +335,22 @@ def test_another_seed_is_of_the_same_size_whatever_the_machine_is_measured_at(tm
     assert seeds == [1, 2, 1]
 
 
+def test_another_seed_is_built_only_where_that_pays_now(tmp_path, corpus, monkeypatch):
+    """The first was, unasked; the run goes on where there is no compiler."""
+    one = "gpt:width=8:layers=1:batch_size=2:sequence_length=5"
+    built = []
+    for models, pays in ((one, True), (f"{one},two={one}:seed=2", False)):
+        with monkeypatch.context() as patch:
+            patch.setattr("lmbench.models.neural.worth_building", lambda *_, pays=pays: pays)
+            patch.setattr("lmbench.training.compilation.can_build", lambda pays=pays: pays)
+            patch.setattr("torch.compile", lambda forward: forward)
+            recipe = Recipe(models=models, corpus=corpus.name, budget="0.2s", device="cpu")
+            done = run_recipe(recipe, tmp_path, corpus=corpus, resume=bool(built))
+        assert [result.status for result in done.results] == ["done"] * len(done.results)
+        built = [registry.create(result.specification).config.compile for result in done.results]
+    assert built == [True, False]
+
+
 def test_a_training_that_has_begun_keeps_its_size(tmp_path, corpus, monkeypatch):
     """Though another seed was trained meanwhile, on a machine that is measured to be slower."""
     one = "rnn:batch_size=2:sequence_length=5:patience=1000"
