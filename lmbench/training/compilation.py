@@ -65,11 +65,12 @@ def compiled(network: nn.Module, failed: Callable[[str], None] | None = None) ->
     from torch._inductor import config as inductor
 
     built = torch.compile(network.forward)
-    shapes: set[torch.Size] = set()
+    shape: torch.Size | None = None
 
     def forward(*inputs: Any) -> Any:
-        if not shapes:
-            shapes.add(inputs[0].shape)
+        nonlocal shape
+        if shape is None:
+            shape = inputs[0].shape
             try:
                 _build(built, network, inputs)
             except TorchDynamoException as error:
@@ -78,7 +79,7 @@ def compiled(network: nn.Module, failed: Callable[[str], None] | None = None) ->
                 failed(f"torch.compile could not build this network: {_first_line(error)}. Training goes on without.")
                 network.compiled = None  # type: ignore[assignment]
                 return network(*inputs)
-        return (built if inputs[0].shape in shapes else network)(*inputs)
+        return (built if inputs[0].shape == shape else network)(*inputs)
 
     network.compiled = forward  # type: ignore[assignment]
     try:

@@ -32,7 +32,7 @@ from lmbench.training.validation import VALID_EVENTS, Validation
 
 CHECKPOINT_SHARE = 0.02
 """Of the time is spent on keeping the state, at most; but no more often than every second."""
-BUILT = 2
+BUILDING = 2
 """Steps after which torch.compile has built what it will: some networks once more when they are first given a state."""
 RECENT = 20
 """Steps over which the training loss is averaged, and between two reports of it."""
@@ -119,7 +119,7 @@ class _Training:
         self.limit = min(4 * self.guessing + 20, 60)
         self.rate_now, self.norm = self.rate, torch.zeros(())  # of the last step: its rate, its gradient's norm
         replays = self.device.type == "cuda" and self.processes.alone and bool(network.replayable)
-        self.unbuilt = BUILT if getattr(network, "compiled", None) else 0
+        self.unbuilt = BUILDING if getattr(network, "compiled", None) else 0
         self.replay = Replay(self.parallel.loss, network.parameters(), self.device) if replays else None
 
     def run(self, interrupted: threading.Event) -> FitReport:
