@@ -12,9 +12,11 @@ from torch import Tensor, nn
 class Average:
     """A running mean of a network's parameters.
 
-    ``mean <- mean + s (weights - mean)`` after the n-th update, where ``s = max(1 / n, newest)``. With ``newest = 0``
-    it is the plain mean of Polyak & Juditsky (1992); with ``newest = 1 - decay`` it begins as one and becomes
-    the exponential moving average of that decay, which thus never leans on its start.
+    ``mean <- mean + s (weights - mean)`` after the n-th update, where ``s = max((1 + growth) / (n + growth), newest)``.
+    With ``newest = 0`` and ``growth = 0`` it is the plain mean of Polyak & Juditsky (1992). With ``growth`` above 0 the
+    weights after the n-th update count about as n^growth does, so that the mean leaves its beginning behind however
+    long it becomes: the polynomial-decay averaging of Shamir & Zhang (2013, section 4). With ``newest = 1 - decay`` it
+    begins as either and becomes the exponential moving average of that decay.
 
     >>> network = nn.Linear(1, 1, bias=False)
     >>> average = Average(network, newest=0.5)
@@ -28,8 +30,8 @@ class Average:
     8.0
     """
 
-    def __init__(self, network: nn.Module, newest: float) -> None:
-        self.newest, self.count = newest, 0
+    def __init__(self, network: nn.Module, newest: float = 0.0, growth: float = 0.0) -> None:
+        self.newest, self.growth, self.count = newest, growth, 0
         self.raw = dict(network.named_parameters())
         self.mean = {name: weight.detach().clone() for name, weight in self.raw.items()}
 
@@ -37,7 +39,7 @@ class Average:
     def add(self) -> None:
         """Take the weights of the network into the mean."""
         self.count += 1
-        share = max(1 / self.count, self.newest)
+        share = max((1 + self.growth) / (self.count + self.growth), self.newest)
         torch._foreach_lerp_(list(self.mean.values()), [w.detach() for w in self.raw.values()], share)
 
     @contextmanager

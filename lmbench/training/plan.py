@@ -11,7 +11,7 @@ from lmbench.training.budget import Budget
 from lmbench.training.optimizers import OptimizerName, ScheduleName
 
 AT_LEAST_ONE = ("batch_size", "sequence_length", "accumulation", "validations", "patience", "hold", "divisor")
-NOT_NEGATIVE = ("weight_decay", "clip", "seed")
+NOT_NEGATIVE = ("weight_decay", "clip", "seed", "average_growth")
 SHARES = ("warmup", "average_decay", "reset")
 VALIDATION_SHARE = 0.1
 """Of a budget in seconds, at most this share is spent on validations before the last; of one in steps or epochs, as
@@ -53,6 +53,9 @@ class Plan:
     """Largest norm of the gradient; 0 for no limit."""
     average_decay: float = 0.0
     """Decay, at each step, of a moving average of the weights, which is kept in their place; 0 for none."""
+    average_growth: float = 0.0
+    """With optimizer=asgd, the weights after the n-th averaged step count about as n^average_growth, so that those the
+    average began with are left behind while training still gets on; 0 for all alike, as in the paper."""
     accumulation: int = 1
     """Parts in which the rows of a step are read, one after the other, to save memory; their gradients are summed."""
     validations: int = 12
@@ -69,6 +72,11 @@ class Plan:
         self._check(("learning_rate",), lambda value: value > 0, "above 0")
         if self.optimizer == "asgd" and self.average_decay:
             raise UsageError("optimizer=asgd averages the weights itself. Leave average_decay out, or take sgd.")
+        if self.optimizer != "asgd" and self.average_growth:
+            raise UsageError(
+                f"average_growth={self.average_growth:g} is for the average of optimizer=asgd: take that, or leave the "
+                "growth out."
+            )
         if self.hold != 1 and self.schedule != "stepwise":
             raise UsageError(
                 f"hold={self.hold} is for a rate that falls by epochs. Add schedule=stepwise, or leave it out "

@@ -70,7 +70,7 @@ class State:
         long_ago = min((point.valid_loss for point in self.curve[:-TRIGGER]), default=math.inf)
         stalls = loss > long_ago or self.worse >= self.plan.patience  # non-monotonic (Merity et al. 2018)
         if stalls:
-            self.average, self.worse = Average(self.network, newest=0.0), 0
+            self.average, self.worse = self._long_average(), 0
         return stalls
 
     def put_back(self) -> None:
@@ -121,7 +121,7 @@ class State:
         for part, flat in enumerate(zip(*(value.chunk(self.plan.accumulation) for value in rows), strict=True)):
             self.hidden[part] = unflatten(flat)
         if facts["averaged"] is not None:
-            self.average = self.average or Average(self.network, newest=0.0)
+            self.average = self.average or self._long_average()
             self.average.load(_under(tensors, "average."), facts["averaged"])
         torch.set_rng_state(share(tensors["random"]).clone())  # torch reads a view from where its memory begins
         if "random_cuda" in tensors and self.device.type == "cuda":
@@ -166,7 +166,11 @@ class State:
         }
 
     def _new_average(self) -> Average | None:
-        return Average(self.network, 1 - self.plan.average_decay) if self.plan.average_decay else None
+        return Average(self.network, newest=1 - self.plan.average_decay) if self.plan.average_decay else None
+
+    def _long_average(self) -> Average:
+        """That of averaged SGD, from where it begins."""
+        return Average(self.network, growth=self.plan.average_growth)
 
     def _compare(self, before: Mapping[str, Any], checkpoints: Checkpoints) -> None:
         """Raise UsageError where a training with the settings of ``before`` cannot go on with these."""

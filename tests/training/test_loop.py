@@ -69,6 +69,10 @@ class Interrupt(Silent):
         (LSTM + ":schedule=stepwise:hold=1:divisor=1.5:varied=yes", signal.SIGINT),
         (GPT + ":accumulation=2:optimizer=muon:schedule=cosine", signal.SIGINT),
         (LSTM.replace("learning_rate=1", "learning_rate=10:optimizer=asgd:schedule=constant"), signal.SIGTERM),
+        (
+            LSTM.replace("learning_rate=1", "learning_rate=10:optimizer=asgd:average_growth=3:schedule=constant"),
+            signal.SIGTERM,
+        ),
         (ADAM + ":softmax=adaptive", signal.SIGINT),
         (ADAM + ":reset=0.3", signal.SIGINT),
         ("ffnn:order=4:width=8:batch_size=2:sequence_length=5:device=cpu:dropout=0.3", signal.SIGINT),
@@ -400,6 +404,7 @@ def test_impossible_budgets_are_refused(text):
         ("gpt:accumulation=0", "accumulation"),
         ("lstm:average_decay=1", "average_decay"),
         ("lstm:optimizer=asgd:average_decay=0.9", "average_decay"),
+        ("lstm:optimizer=sgd:average_growth=3", "optimizer=asgd"),
         ("lstm:label_smoothing=1", "label_smoothing"),
         ("lstm:schedule=cosin", "cosine"),
         ("lstm:hold=3", "Add schedule=stepwise"),

@@ -121,7 +121,7 @@ def test_muon_turns_hidden_matrices_and_gives_adamw_the_rest():
 
 def test_an_average_is_plain_at_first_and_exponential_later():
     network = nn.Linear(1, 1, bias=False)
-    plain, moving = Average(network, newest=0.0), Average(network, newest=0.4)
+    plain, moving = Average(network), Average(network, newest=0.4)
     for value in (1.0, 2.0, 6.0, 11.0):
         nn.init.constant_(network.weight, value)
         plain.add()
@@ -132,3 +132,23 @@ def test_an_average_is_plain_at_first_and_exponential_later():
     with moving.in_place():
         assert network.weight.item() == pytest.approx(6.38)
     assert network.weight.item() == 11.0
+
+
+@pytest.mark.parametrize(
+    ("growth", "expected"),
+    [
+        # Shares 2/2, 2/3, 2/4, 2/5: 1; 1 + 2/3 = 5/3; 5/3 + (6 - 5/3) / 2 = 23/6; 23/6 + 2/5 (11 - 23/6) = 6.7,
+        # which is (1 x 1 + 2 x 2 + 3 x 6 + 4 x 11) / (1 + 2 + 3 + 4)
+        (1.0, 6.7),
+        # n (n + 1) / 2 = 1, 3, 6, 10 in place of n: (1 x 1 + 3 x 2 + 6 x 6 + 10 x 11) / 20
+        (2.0, 7.65),
+    ],
+)
+def test_an_average_that_grows_forgets_its_beginning(growth, expected):
+    network = nn.Linear(1, 1, bias=False)
+    average = Average(network, growth=growth)
+    for value in (1.0, 2.0, 6.0, 11.0):
+        nn.init.constant_(network.weight, value)
+        average.add()
+    with average.in_place():
+        assert network.weight.item() == pytest.approx(expected)
