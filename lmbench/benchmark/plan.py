@@ -134,6 +134,9 @@ def make_plan(recipe: Recipe, corpus: Corpus | None, check: Callable[[Recipe], N
     data = corpus.tokenize(recipe.tokenizer)
     _check_candidates(given or (), data.tokenizer, recipe)
     source, notes = _source(data)
+    if recipe.budgets:
+        own = ", ".join(f"{name} {budget}" for name, budget in recipe.budgets.items())
+        notes = (*notes, f"Budgets of their own: {own}; all other models {recipe.budget}.")
     if recipe.train_sizes:
         sizes, told = in_tokens(recipe.train_sizes, data.train.events, corpus.name)
         jobs, notes = at_each_size(jobs, sizes), (*notes, *told)
@@ -157,7 +160,11 @@ def check_folder(folder: RunFolder, recipe: Recipe, resume: bool) -> None:
         )
     before = Recipe.read(folder.recipe)
     if set(before.models) < set(recipe.models):
-        before = dataclasses.replace(before, models=recipe.models, published=recipe.published)
+        known = {name for name, _ in before.named}
+        of_new = {name: budget for name, budget in recipe.budgets.items() if name not in known}
+        before = dataclasses.replace(
+            before, models=recipe.models, published=recipe.published, budgets={**before.budgets, **of_new}
+        )
     differences = before.differences(recipe)
     if differences:
         raise UsageError(

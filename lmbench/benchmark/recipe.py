@@ -31,6 +31,8 @@ SHIPPED = Path(__file__).parents[1] / "recipes"
 """Where the recipes lie that come with lmbench, each a TOML file."""
 MEASURED_ON = ("corpus", "tokenizer", "line", "tokens", "train_sizes")
 """Fields without which all published figures are those of something else."""
+TABLES = ("models", "budgets", "published", "train_sizes")
+"""Fields that are no single number or text."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,9 @@ class Recipe:
     word."""
     budget: str = "60s"
     """Training of each model: seconds, steps or epochs (``60s``, ``2000steps``, ``5epochs``)."""
+    budgets: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
+    """That of a model which is to be trained longer or shorter than the others, by its name in the table: for mixtures
+    as good as they can be made, where nothing is compared at equal cost."""
     seeds: int = 1
     """How often each model that draws random numbers is trained, with seeds seed, seed + 1, ..."""
     seed: int = 1
@@ -112,6 +117,7 @@ class Recipe:
         object.__setattr__(self, "budget", str(self.budget))
         self._check_types()
         self._check_models()
+        self._check_budgets()
         object.__setattr__(self, "published", self._read_published())
         if self.train_sizes is not None:
             object.__setattr__(self, "train_sizes", read_sizes(self.train_sizes))
@@ -121,7 +127,6 @@ class Recipe:
         if name not in TOKENIZERS:
             raise unknown_name("tokenizer", name, TOKENIZERS)
         specification.configure(name, TOKENIZERS[name].Config, settings)
-        Budget.parse(self.budget)
         if self.seeds < 1:
             raise UsageError(f"seeds is how often each model is trained, so at least 1, not {self.seeds}.")
         if self.seed < 0:
@@ -146,6 +151,10 @@ class Recipe:
     def all_seeds(self) -> range:
         """The seeds of the run, in order."""
         return range(self.seed, self.seed + self.seeds)
+
+    def budget_of(self, model: str) -> str:
+        """The budget of the model of that name."""
+        return self.budgets.get(model, self.budget)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], origin: str = "the recipe") -> Self:
@@ -183,7 +192,7 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """The fields that are set, as TOML and JSON values."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        values |= {"models": list(self.models)}
+        values |= {"models": list(self.models), "budgets": dict(self.budgets) or None}
         values |= {"train_sizes": list(self.train_sizes) if self.train_sizes else None}
         values |= {"published": {name: dataclasses.asdict(figure) for name, figure in self.published.items()} or None}
         return {name: value for name, value in values.items() if value is not None}
@@ -191,7 +200,10 @@ class Recipe:
     def to_toml(self) -> str:
         """The recipe as TOML. Numbers, strings and lists of strings are written the same way in JSON."""
         values = self.to_dict()
-        tables = {f"published.{_toml(name)}": table for name, table in values.pop("published", {}).items()}
+        tables: dict[str, dict[str, Any]] = {}
+        if budgets := values.pop("budgets", None):
+            tables["budgets"] = {_toml(name): budget for name, budget in budgets.items()}
+        tables |= {f"published.{_toml(name)}": table for name, table in values.pop("published", {}).items()}
         lines = ["# lmbench run --recipe recipe.toml", *(f"{key} = {_toml(value)}" for key, value in values.items())]
         for heading, table in tables.items():
             lines += ["", f"[{heading}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
@@ -202,16 +214,20 @@ class Recipe:
         write_text(path, self.to_toml())
 
     def changed(self, **settings: Any) -> Self:
-        """The recipe with other ``settings``; what was published is lost on other text, and of models it lacks then.
+        """The recipe with other ``settings``; what was published is lost on other text, and of models it lacks then, as
+        are budgets of their own; another budget is that of all.
 
         >>> recipe = Recipe(("ngram",), published={"ngram": Published(141.2, source="Mikolov 2012")})
         >>> recipe.changed(seed=2).published == recipe.published, recipe.changed(corpus="my.txt").published
         (True, {})
         """
-        other = dataclasses.replace(self, **{"published": {}, **settings})
+        other = dataclasses.replace(self, **{"published": {}, "budgets": {}, **settings})
+        same = dict(set(self.named) & set(other.named))
+        if not {"budget", "budgets"} & settings.keys():
+            budgets = {name: budget for name, budget in self.budgets.items() if name in same}
+            other = dataclasses.replace(other, budgets=budgets)
         if "published" in settings or any(getattr(self, key) != getattr(other, key) for key in MEASURED_ON):
             return other
-        same = dict(set(self.named) & set(other.named))
         published = {name: figure for name, figure in self.published.items() if name in same}
         return dataclasses.replace(other, published=published)
 
@@ -228,7 +244,7 @@ class Recipe:
         wanted = {"seeds": int, "seed": int, "tokens": int}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name in ("models", "published", "train_sizes") or (value is None and field.default is None):
+            if field.name in TABLES or (value is None and field.default is None):
                 continue
             kind = wanted.get(field.name, str)
             if not isinstance(value, kind) or isinstance(value, bool):
@@ -263,6 +279,19 @@ class Recipe:
                 raise UsageError(f"published.{name} must be a table with figure and source, not {given!r}.")
             read[name] = given
         return read
+
+    def _check_budgets(self) -> None:
+        """Raise UsageError for a budget that cannot be, or one of a model that is not here."""
+        Budget.parse(self.budget)
+        if not isinstance(self.budgets, Mapping):
+            raise UsageError(f'budgets must be a table, such as [budgets] and lstm = "5m", not {self.budgets!r}.')
+        names = [name for name, _ in self.named]
+        for name, budget in self.budgets.items():
+            if name not in names:
+                raise unknown_name("model in this recipe, though it has a budget of its own, called", name, names)
+            if not isinstance(budget, str):
+                raise UsageError(f'budgets.{name} must be a text such as "5m", not {budget!r}.')
+            Budget.parse(budget)
 
     def _check_models(self) -> None:
         if not self.models:

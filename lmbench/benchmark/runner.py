@@ -210,7 +210,7 @@ class _Run:
         model = self._new(job)
         if isinstance(model, Composed):
             self._lend(model, job.train_tokens)
-        budget, directory = Budget.parse(self.plan.recipe.budget), self.folder.model(job.folder)
+        budget, directory = Budget.parse(self.plan.recipe.budget_of(job.name)), self.folder.model(job.folder)
         report = model.fit(self.plan.train(job), self.plan.data.valid, budget, self.journal, Checkpoints(directory))
         self._name_steps(report)
         return model, report.to_dict()
