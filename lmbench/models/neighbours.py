@@ -48,7 +48,7 @@ class NeighboursConfig:
     """Hidden states that are kept, those of the end of the training text: two bytes for each number in them."""
     temperature: float | None = None
     """Squared distance, in variances of the states, at which a neighbour counts 1/e. If open, chosen on the validation
-    split."""
+    split: the one that suits a mixture with the network best, also where weight=1 leaves the mixing to others."""
     weight: float | None = None
     """Share of the neighbours in the mixture with the network; if open, chosen on the validation split. 1 is the
     neighbours alone, a part for mixtures, which know better what each is worth."""
@@ -119,9 +119,9 @@ class Neighbours(Wrapper):
 
     @torch.no_grad()
     def _choose(self, sample: Batch) -> tuple[float, float]:
-        """Set the temperature and the weight under which ``sample`` has the least loss; that loss, and the network's
-        alone, nats per event."""
-        given = self.config
+        """Set the temperature and the weight under which ``sample`` has the least loss, mixed with the network; the
+        loss with these settings, and the network's alone, nats per event."""
+        given, loss = self.config, np.inf
         states = torch.cat([states for states, *_ in self._asked(sample)])
         targets = torch.from_numpy(sample.ids[sample.targets]).to(states.device)
         blocks = list(zip(states.split(self._block), targets.split(self._block), strict=True))
@@ -129,16 +129,18 @@ class Neighbours(Wrapper):
         best = before = np.inf
         for temperature in TEMPERATURES if given.temperature is None else [given.temperature]:
             shares = (self._shares(some, temperature).gather(0, wanted[None])[0] for some, wanted in blocks)
-            neighbours = _numbers([share.log() for share in shares])
+            neighbours = _numbers([part.log() for part in shares])
             neighbours = np.where(np.isnan(neighbours), network, neighbours)  # nothing is near
-            weight = fit_share(network, neighbours) if given.weight is None else given.weight
-            loss = -float(mix_two(network, neighbours, weight).mean())
-            if loss < best or self.config.temperature is None:  # a weight of 1 may find all of them infinite
-                best, self.config = loss, replace(given, temperature=temperature, weight=weight)
-            if loss > before:
+            share = fit_share(network, neighbours) if given.weight is None or given.weight == 1 else given.weight
+            weight = share if given.weight is None else given.weight
+            beside = -float(mix_two(network, neighbours, share).mean())
+            if beside < best:
+                best, loss = beside, -float(mix_two(network, neighbours, weight).mean())
+                self.config = replace(given, temperature=temperature, weight=weight)
+            if beside > before:
                 break
-            before = loss
-        return best, -float(network.mean())
+            before = beside
+        return loss, -float(network.mean())
 
     @torch.no_grad()
     def _keep(self, ids: np.ndarray) -> None:

@@ -24,6 +24,7 @@ FULL = Recipe(
     context="stream",
     line="text",
     tokens=20_000,
+    budgets={"ngram:order=3": "5steps"},
 )
 
 
@@ -60,11 +61,24 @@ def test_models_may_be_one_text() -> None:
         ({"candidates": "pairs.jsonl", "spelling": "ptbb"}, "Did you mean 'ptb'"),
         ({"spelling": "ptb"}, "that of a file of candidates"),
         ({"corpus": 3}, "corpus must be a text"),
+        ({"budgets": {"unifrom": "5m"}}, "a budget of its own, called 'unifrom'. Did you mean 'uniform'"),
+        ({"budgets": {"uniform": "soon"}}, "not a budget"),
+        ({"budgets": {"uniform": 5}}, r"budgets\.uniform must be a text"),
+        ({"budgets": "5m"}, "budgets must be a table"),
     ],
 )
 def test_what_cannot_be_is_told(fields: dict[str, Any], reason: str) -> None:
     with pytest.raises(UsageError, match=reason):
         Recipe(**{"models": ("uniform",), **fields})
+
+
+def test_budgets_of_their_own_stay_with_their_models() -> None:
+    recipe = Recipe(models=("long=gpt", "lstm"), budget="5s", budgets={"long": "9s"})
+    assert [recipe.budget_of(name) for name, _ in recipe.named] == ["9s", "5s"]
+    assert recipe.changed(seed=2, models=("long=gpt", "rnn")).budgets == {"long": "9s"}
+    for lost in ({"budget": "1s"}, {"models": ("lstm",)}, {"models": ("long=rnn",)}):
+        assert recipe.changed(**lost).budgets == {}, lost  # type: ignore[arg-type]
+    assert recipe.changed(budget="1s", budgets={"long": "2s"}).budget_of("long") == "2s"
 
 
 def test_a_broken_file_is_told(tmp_path: Path) -> None:

@@ -322,6 +322,18 @@ def test_a_run_grows(tmp_path: Path, corpus: Corpus, toy: Any) -> None:
         run("uniform,toy", tmp_path, corpus, resume=True)
 
 
+def test_a_model_may_have_a_budget_of_its_own(tmp_path: Path, corpus: Corpus) -> None:
+    tiny = "rnn:hidden=4:batch_size=2:sequence_length=5:device=cpu"
+    long, short, both = run(f"long={tiny},{tiny},long+{tiny}", tmp_path, corpus, budgets={"long": "7steps"}).results
+    assert [result.details["fit"]["steps"] for result in (long, short)] == [7, 5]
+    assert "long 7steps; all other models 5steps" in (tmp_path / "log.txt").read_text(encoding="utf-8")
+    grown = {"long": "7steps", "toy": "2steps"}
+    done = run(f"long={tiny},{tiny},long+{tiny},toy", tmp_path, corpus, resume=True, budgets=grown)
+    assert [result.model for result in done.results][-1] == both.model
+    with pytest.raises(UsageError, match=r"another recipe.*budgets: "):
+        run(f"long={tiny},{tiny},long+{tiny},toy", tmp_path, corpus, resume=True, budgets={"long": "8steps"})
+
+
 def test_another_seed_is_of_the_same_size_whatever_the_machine_is_measured_at(tmp_path, corpus, monkeypatch):
     widths = []
     one = "rnn:batch_size=2:sequence_length=5"
