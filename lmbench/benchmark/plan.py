@@ -134,9 +134,6 @@ def make_plan(recipe: Recipe, corpus: Corpus | None, check: Callable[[Recipe], N
     data = corpus.tokenize(recipe.tokenizer)
     _check_candidates(given or (), data.tokenizer, recipe)
     source, notes = _source(data)
-    if recipe.budgets:
-        own = ", ".join(f"{name} {budget}" for name, budget in recipe.budgets.items())
-        notes = (*notes, f"Budgets of their own: {own}; all other models {recipe.budget}.")
     if recipe.train_sizes:
         sizes, told = in_tokens(recipe.train_sizes, data.train.events, corpus.name)
         jobs, notes = at_each_size(jobs, sizes), (*notes, *told)

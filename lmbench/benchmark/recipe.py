@@ -117,7 +117,7 @@ class Recipe:
         object.__setattr__(self, "budget", str(self.budget))
         self._check_types()
         self._check_models()
-        self._check_budgets()
+        object.__setattr__(self, "budgets", self._read_budgets())
         object.__setattr__(self, "published", self._read_published())
         if self.train_sizes is not None:
             object.__setattr__(self, "train_sizes", read_sizes(self.train_sizes))
@@ -214,8 +214,10 @@ class Recipe:
         write_text(path, self.to_toml())
 
     def changed(self, **settings: Any) -> Self:
-        """The recipe with other ``settings``; what was published is lost on other text, and of models it lacks then, as
-        are budgets of their own; another budget is that of all.
+        """The recipe with other ``settings``; what was published is lost on other text, and of models it lacks then.
+
+        A model's own budget is kept with its name and specification, unless another ``budget`` is given: that is the
+        budget of all.
 
         >>> recipe = Recipe(("ngram",), published={"ngram": Published(141.2, source="Mikolov 2012")})
         >>> recipe.changed(seed=2).published == recipe.published, recipe.changed(corpus="my.txt").published
@@ -223,7 +225,7 @@ class Recipe:
         """
         other = dataclasses.replace(self, **{"published": {}, "budgets": {}, **settings})
         same = dict(set(self.named) & set(other.named))
-        if not {"budget", "budgets"} & settings.keys():
+        if "budgets" not in settings and other.budget == self.budget:
             budgets = {name: budget for name, budget in self.budgets.items() if name in same}
             other = dataclasses.replace(other, budgets=budgets)
         if "published" in settings or any(getattr(self, key) != getattr(other, key) for key in MEASURED_ON):
@@ -280,8 +282,8 @@ class Recipe:
             read[name] = given
         return read
 
-    def _check_budgets(self) -> None:
-        """Raise UsageError for a budget that cannot be, or one of a model that is not here."""
+    def _read_budgets(self) -> dict[str, str]:
+        """The budgets of single models. Raises UsageError for one that cannot be, or that of a model not here."""
         Budget.parse(self.budget)
         if not isinstance(self.budgets, Mapping):
             raise UsageError(f'budgets must be a table, such as [budgets] and lstm = "5m", not {self.budgets!r}.')
@@ -291,7 +293,19 @@ class Recipe:
                 raise unknown_name("model in this recipe, though it has a budget of its own, called", name, names)
             if not isinstance(budget, str):
                 raise UsageError(f'budgets.{name} must be a text such as "5m", not {budget!r}.')
-            Budget.parse(budget)
+            try:
+                Budget.parse(budget)
+            except UsageError as error:
+                raise UsageError(f"budgets.{name}: {error}") from None
+        given: dict[str, str] = {}
+        for name, spec in self.named:
+            budget = self.budgets.get(name, self.budget)
+            if given.setdefault(spec, budget) != budget:
+                raise UsageError(
+                    f"{name} is the same model as one before it, {spec}, but for its budget, {budget} and "
+                    f"{given[spec]}: a mixture could not tell them apart. Give one of them another seed."
+                )
+        return dict(self.budgets)
 
     def _check_models(self) -> None:
         if not self.models:

@@ -138,6 +138,8 @@ class _Run:
         result = Result(job.name, job.seed, folder=job.folder, train_tokens=job.train_tokens)
         if published := self.plan.recipe.published.get(job.name):
             result = replace(result, published=published.figure, details={"published": asdict(published)})
+        if own := self.plan.recipe.budgets.get(job.name):
+            result = replace(result, details={**result.details, "budget": own})
         self.journal.begin(result.label)
         try:
             with PeakMemory() as peak:
@@ -209,8 +211,8 @@ class _Run:
             return self.plan.source, {}
         model = self._new(job)
         if isinstance(model, Composed):
-            self._lend(model, job.train_tokens)
-        budget, directory = Budget.parse(self.plan.recipe.budget_of(job.name)), self.folder.model(job.folder)
+            self._lend(model, job)
+        budget, directory = Budget.parse(self._terms(job)[0]), self.folder.model(job.folder)
         report = model.fit(self.plan.train(job), self.plan.data.valid, budget, self.journal, Checkpoints(directory))
         self._name_steps(report)
         return model, report.to_dict()
@@ -226,7 +228,7 @@ class _Run:
             return model
         for other in self.plan.jobs:
             result = self.results.get(other.key)
-            trained_alike = other.spec != SOURCE and other.train_tokens == job.train_tokens
+            trained_alike = other.spec != SOURCE and self._terms(other) == self._terms(job)
             if result is None or not result.specification or not trained_alike:
                 continue
             twin: Any = other.create(device)
@@ -239,15 +241,20 @@ class _Run:
                 break
         return model
 
-    def _lend(self, composed: Composed, size: int | None) -> None:
-        """Give ``composed`` the parts that this run has trained already on as much text, with what that cost."""
-        jobs = [job for job in self.plan.jobs if job.train_tokens == size]
+    def _terms(self, job: Job) -> tuple[str, int | None]:
+        """Budget and size of the text that a model is trained with."""
+        return self.plan.recipe.budget_of(job.name), job.train_tokens
+
+    def _lend(self, composed: Composed, whole: Job) -> None:
+        """Give ``composed``, that of ``whole`` or a part of it, the parts that this run has trained already on as much
+        text, with what that cost."""
+        jobs = [job for job in self.plan.jobs if job.train_tokens == whole.train_tokens]
         for number, part in enumerate(composed.parts):
             job = next((job for job in jobs if self._same(job, part)), None)
             result = self.results.get(job.key) if job else None
             if job is None or result is None:
                 if isinstance(part, Composed):
-                    self._lend(part, size)
+                    self._lend(part, whole)
                 continue
             if result.status == "failed":
                 raise ModelError(f"its part {result.label} failed in this run: {result.reason}")
@@ -255,6 +262,11 @@ class _Run:
                 model, facts = kept
                 composed.take(number, model, FitReport.from_dict(facts["report"]), self.folder.model(job.folder))
                 self.journal.note(f"part {number + 1} is {result.label} of this run, read and not trained again")
+            elif self._terms(job) != self._terms(whole):
+                raise ModelError(
+                    f"its part {result.label} was trained for {self._terms(job)[0]}, a budget of its own, and can no "
+                    f"longer be read from {self.folder.model(job.folder)}. Restore it, or begin anew with another --out."
+                )
 
     def _same(self, job: Job, part: LanguageModel) -> bool:
         """Whether ``job`` trains what ``part`` would be trained to: the same family, settings and seed."""

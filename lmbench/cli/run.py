@@ -113,6 +113,8 @@ def _recipe(recipe_name: str | None, resumed: str | None, given: dict[str, Any])
         changed = recipe.changed(**chosen)
         if recipe.published and not changed.published:
             note("What was published is left out: this run is of other models or text than the recipe's.")
+        if recipe.budgets and not changed.budgets and changed.budget != recipe.budget:
+            note(f"No model has a budget of its own, as in the recipe: all have {changed.budget}.")
         return changed
     return Recipe(**{"models": MODELS, **chosen})
 

@@ -134,7 +134,7 @@ class Neighbours(Wrapper):
             share = fit_share(network, neighbours) if given.weight is None or given.weight == 1 else given.weight
             weight = share if given.weight is None else given.weight
             beside = -float(mix_two(network, neighbours, share).mean())
-            if beside < best:
+            if beside < best or self.config.temperature is None:
                 best, loss = beside, -float(mix_two(network, neighbours, weight).mean())
                 self.config = replace(given, temperature=temperature, weight=weight)
             if beside > before:

@@ -170,6 +170,7 @@ def notes(results: Sequence[Result], marks: Compared = UNCOMPARED) -> list[str]:
         found.append("Bits per character and byte are left out where the tokens do not give the text back.")
     found += _over_seeds(results)
     found += scaling.notes(results)
+    found += _budgets(results)
     found += _published(results)
     found += [f"{result.label} failed: {result.reason}" for result in failures(results)]
     return found
@@ -296,6 +297,13 @@ def _over_seeds(results: Sequence[Result]) -> list[str]:
         for (model, _), values in apart.items()
         if len(values) > 1
     ]
+
+
+def _budgets(results: Sequence[Result]) -> list[str]:
+    """Which models were trained for another cost than the others."""
+    own = {result.model: result.details["budget"] for result in results if "budget" in result.details}
+    told = ", ".join(f"{model} {budget}" for model, budget in own.items())
+    return [f"Not all were trained at the same cost. Budgets of their own: {told}."] if own else []
 
 
 def _published(results: Sequence[Result]) -> list[str]:

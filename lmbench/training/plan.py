@@ -54,8 +54,8 @@ class Plan:
     average_decay: float = 0.0
     """Decay, at each step, of a moving average of the weights, which is kept in their place; 0 for none."""
     average_growth: float = 0.0
-    """With optimizer=asgd, the weights after the n-th averaged step count about as n^average_growth, so that those the
-    average began with are left behind while training still gets on; 0 for all alike, as in the paper."""
+    """With optimizer=asgd, the weights after the n-th averaged step count about as n^average_growth (Shamir & Zhang
+    2013), so that those the average began with are left behind; 0 for all alike (Merity et al. 2018)."""
     accumulation: int = 1
     """Parts in which the rows of a step are read, one after the other, to save memory; their gradients are summed."""
     validations: int = 12

@@ -62,7 +62,8 @@ def test_models_may_be_one_text() -> None:
         ({"spelling": "ptb"}, "that of a file of candidates"),
         ({"corpus": 3}, "corpus must be a text"),
         ({"budgets": {"unifrom": "5m"}}, "a budget of its own, called 'unifrom'. Did you mean 'uniform'"),
-        ({"budgets": {"uniform": "soon"}}, "not a budget"),
+        ({"budgets": {"uniform": "soon"}}, r"budgets\.uniform: 'soon' is not a budget"),
+        ({"models": ("a=gpt", "b=gpt"), "budgets": {"b": "9s"}}, "b is the same model as .* but for its budget, 9s"),
         ({"budgets": {"uniform": 5}}, r"budgets\.uniform must be a text"),
         ({"budgets": "5m"}, "budgets must be a table"),
     ],
@@ -76,6 +77,7 @@ def test_budgets_of_their_own_stay_with_their_models() -> None:
     recipe = Recipe(models=("long=gpt", "lstm"), budget="5s", budgets={"long": "9s"})
     assert [recipe.budget_of(name) for name, _ in recipe.named] == ["9s", "5s"]
     assert recipe.changed(seed=2, models=("long=gpt", "rnn")).budgets == {"long": "9s"}
+    assert recipe.changed(budget="5s").budgets == {"long": "9s"}  # which is the recipe's own
     for lost in ({"budget": "1s"}, {"models": ("lstm",)}, {"models": ("long=rnn",)}):
         assert recipe.changed(**lost).budgets == {}, lost  # type: ignore[arg-type]
     assert recipe.changed(budget="1s", budgets={"long": "2s"}).budget_of("long") == "2s"

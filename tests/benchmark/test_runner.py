@@ -324,14 +324,25 @@ def test_a_run_grows(tmp_path: Path, corpus: Corpus, toy: Any) -> None:
 
 def test_a_model_may_have_a_budget_of_its_own(tmp_path: Path, corpus: Corpus) -> None:
     tiny = "rnn:hidden=4:batch_size=2:sequence_length=5:device=cpu"
-    long, short, both = run(f"long={tiny},{tiny},long+{tiny}", tmp_path, corpus, budgets={"long": "7steps"}).results
-    assert [result.details["fit"]["steps"] for result in (long, short)] == [7, 5]
-    assert "long 7steps; all other models 5steps" in (tmp_path / "log.txt").read_text(encoding="utf-8")
-    grown = {"long": "7steps", "toy": "2steps"}
-    done = run(f"long={tiny},{tiny},long+{tiny},toy", tmp_path, corpus, resume=True, budgets=grown)
-    assert [result.model for result in done.results][-1] == both.model
+    models, budgets = f"long={tiny},{tiny}:seed=2,long+{tiny}:seed=2", {"long": "7steps"}
+    long, short, both = run(models, tmp_path, corpus, budgets=budgets).results
+    assert [result.details["fit"]["steps"] for result in (long, short, both)] == [7, 5, 12]
+    assert (long.details["budget"], "budget" in short.details) == ("7steps", False)
+    assert "Budgets of their own: long 7steps." in (tmp_path / "table.md").read_text(encoding="utf-8")
+    grown = f"{models},more=rnn:hidden=5:batch_size=2:sequence_length=5:device=cpu"
+    done = run(grown, tmp_path, corpus, resume=True, budgets={**budgets, "more": "3steps"})
+    assert {result.model: result.details["fit"]["steps"] for result in done.results}["more"] == 3
+    assert "long  structure" not in (tmp_path / "log.txt").read_text(encoding="utf-8").split("more  ")[-1]
     with pytest.raises(UsageError, match=r"another recipe.*budgets: "):
-        run(f"long={tiny},{tiny},long+{tiny},toy", tmp_path, corpus, resume=True, budgets={"long": "8steps"})
+        run(grown, tmp_path, corpus, resume=True, budgets={"long": "8steps", "more": "3steps"})
+
+
+def test_a_part_that_is_lost_is_not_trained_for_another_budget(tmp_path: Path, corpus: Corpus) -> None:
+    long, budgets = "long=rnn:hidden=4:batch_size=2:sequence_length=5:device=cpu", {"long": "7steps"}
+    run(long, tmp_path, corpus, budgets=budgets)
+    (tmp_path / "models/long/fit.json").unlink()
+    done = run(f"{long},long+uniform", tmp_path, corpus, resume=True, budgets=budgets)
+    assert "long was trained for 7steps, a budget of its own" in done.failed[0].reason
 
 
 def test_another_seed_is_of_the_same_size_whatever_the_machine_is_measured_at(tmp_path, corpus, monkeypatch):

@@ -177,16 +177,15 @@ def test_the_end_of_the_training_text_is_kept(data: TokenizedCorpus) -> None:
     np.testing.assert_allclose(score(model, data.corpus).nats, score(model.parts[0], data.corpus).nats, atol=1e-4)
 
 
-def test_neighbours_alone_may_find_words_impossible(data: TokenizedCorpus) -> None:
-    model = registry.create(f"neighbours({TINY}):size=3:weight=1")
+def test_neighbours_alone_may_find_words_impossible(data: TokenizedCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    # At 1e-5 nothing is near but what is the same, and the network alone answers; at 0.1 neighbours help it.
+    monkeypatch.setattr(neighbours, "TEMPERATURES", (1e-5, 0.1))
+    model = registry.create(f"neighbours({TINY}):size=50:weight=1")
     report = model.fit(data.train, data.valid, Budget(steps=2))
     assert report.valid_loss == np.inf
-    beside = registry.create(f"neighbours({TINY}):size=3")
-    beside.fit(data.train, data.valid, Budget(steps=2))
-    assert model.config.temperature == beside.config.temperature  # the one that serves the network best
-    assert beside.config.weight < 1
+    assert model.config == NeighboursConfig(size=50, temperature=0.1, weight=1)  # as suits a mixture with the network
     expected = model.next_log_probs(Batch.of_prefixes([data.test.ids[:5]]))[0]
-    assert set(np.flatnonzero(expected > -np.inf)) <= set(data.train.ids[-3:].tolist())
+    assert set(np.flatnonzero(expected > -np.inf)) <= set(data.train.ids[-50:].tolist())
 
 
 def test_damage_to_what_is_kept_is_told(model: Neighbours, tmp_path: Path) -> None:
