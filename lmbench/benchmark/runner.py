@@ -264,8 +264,8 @@ class _Run:
                 self.journal.note(f"part {number + 1} is {result.label} of this run, read and not trained again")
             elif self._terms(job) != self._terms(whole):
                 raise ModelError(
-                    f"its part {result.label} was trained for {self._terms(job)[0]}, a budget of its own, and can no "
-                    f"longer be read from {self.folder.model(job.folder)}. Restore it, or begin anew with another --out."
+                    f"its part {result.label} was trained for {self._terms(job)[0]}, a budget of its own, and cannot "
+                    f"be read from {self.folder.model(job.folder)} now. Restore it, or begin anew with another --out."
                 )
 
     def _same(self, job: Job, part: LanguageModel) -> bool:

@@ -187,9 +187,8 @@ class AdaptiveEmbedding(nn.Embedding):
 
     def sort(self, hidden: Tensor, targets: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
         """(N, E), int64 (N,) -> of the head and each cluster: events, what its matrix is multiplied by, targets."""
-        place = torch.bucketize(
-            targets.contiguous(), targets.new_tensor(self.cutoffs[:-1]), right=True
-        )  # 0: in the head
+        cutoffs = targets.new_tensor(self.cutoffs[:-1])
+        place = torch.bucketize(targets.contiguous(), cutoffs, right=True)  # 0: in the head
         heading = torch.where(place == 0, targets, self.cutoffs[0] + place - 1)
         result = [(torch.arange(len(targets), device=targets.device), hidden, heading)]
         for number, projection in enumerate(self.projections):
