@@ -69,6 +69,20 @@ def test_a_recipe_file_and_options_that_go_before_it(call: Call, corpus_file: Pa
     assert "ngram:order=2" in result.stdout
 
 
+def test_budgets_of_single_models(call: Call, corpus_file: Path, tmp_path: Path) -> None:
+    recipe, tiny = tmp_path / "mine.toml", "rnn:hidden=4:batch_size=2:sequence_length=5:device=cpu"
+    content = f'models = ["long={tiny}", "{tiny}:seed=2"]\ncorpus = "{corpus_file}"\nbudget = "1steps"\n'
+    recipe.write_text(f'{content}[budgets]\nlong = "4steps"\n', "utf-8")
+    result = call("run", "--recipe", recipe, "--out", "one")
+    assert result.exit_code == 0, result.stderr
+    assert "Budgets of their own: long 4steps." in result.stderr
+    result = call("run", "--recipe", recipe, "--budget", "2steps", "--out", "two")
+    assert "No model has a budget of its own, as in the recipe: all have 2steps." in result.stderr
+    assert "[budgets]" not in (tmp_path / "two/recipe.toml").read_text(encoding="utf-8")
+    recipe.write_text(f'{content}[budgets]\nlongest = "4steps"\n', "utf-8")
+    assert "Did you mean 'long'" in complaint(call("run", "--recipe", recipe))
+
+
 def test_the_recipe_of_a_paper_on_a_text_of_ones_own(call: Call, corpus_file: Path, tmp_path: Path) -> None:
     result = call("run", "--recipe", "zaremba-small", "--corpus", corpus_file, "--budget", "2steps", "--out", "out")
     assert result.exit_code == 0, result.stderr
