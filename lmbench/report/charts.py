@@ -33,6 +33,8 @@ LEAST_MIB = 0.1
 """The axis is logarithmic, and what fits into memory that the process had already added nothing."""
 PANELS = (("seconds", "seconds of training"), ("tokens", "tokens read"))
 """Field of a point of a learning curve -> what stands under its panel."""
+ABOVE = 5
+"""Learning curves are drawn from so many times the highest perplexity at which one ends."""
 KINDS = (("perplexity", "perplexity"), ("adaptive_perplexity", "adaptive perplexity"))
 WIDE = 4.0
 """Ratio of the largest to the smallest perplexity from which on the axis is logarithmic."""
@@ -172,6 +174,7 @@ def _lines(
     def draw(axes: Any) -> None:
         ends = dict(levels)
         seen: list[float] = []
+        last: list[float] = []
         for label, curve in curves.items():
             points = [
                 (p[field], math.exp(p["valid_loss"]))
@@ -180,6 +183,7 @@ def _lines(
             ]
             if points:
                 seen += [height for _, height in points]
+                last.append(points[-1][1])
                 ends.setdefault(label, points[-1][1])
                 line(axes, points, drawn[label])
                 if label in levels:
@@ -188,8 +192,8 @@ def _lines(
         for label in (label for label in levels if label not in curves):
             axes.axhline(levels[label], color=drawn[label].color, linewidth=1, linestyle=(0, (4, 2)))
         axes.set_yscale("log")
-        if seen and axes.get_ylim()[1] > 2 * max(seen):
-            axes.set_ylim(top=2 * max(seen))  # what only guesses would press all else together
+        if seen:  # what only guesses, and what a network guesses at first, would press all else together
+            axes.set_ylim(top=min(axes.get_ylim()[1], 2 * max(seen), ABOVE * max(last)))
         plain_ticks(axes.yaxis, logarithmic=True)
         plain_ticks(axes.xaxis)
         axes.set_xlabel(words[0])

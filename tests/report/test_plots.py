@@ -78,6 +78,14 @@ def test_what_only_guesses_does_not_press_the_others_together() -> None:
     assert ">2k<" not in plot.svg
 
 
+def test_what_a_network_guesses_at_first_does_not_either() -> None:
+    """It begins at exp(12) = 162,755 and ends at exp(4) = 55: the axis at five times that."""
+    curve = [{"seconds": float(second), "valid_loss": loss} for second, loss in enumerate((12.0, 9.0, 5.0, 4.0))]
+    (plot,) = charts.learning_curves({"lstm": curve}, {}, styles(["lstm"]))
+    assert ">100<" in plot.svg
+    assert not re.search(r">\d+k<", plot.svg)
+
+
 def test_what_reads_both_sides_has_curves_of_its_own(write_run: Write) -> None:
     results = [made("gpt", 99.0), made("bert", None, pseudo_perplexity=9.0)]
     curves = draw(RunFolder(write_run(results)), results)["curves"]
