@@ -244,7 +244,22 @@ def _jobs(recipe: Recipe) -> list[Job]:
             jobs.append(Job(called, spec, seed if seeded else None, folder))
             if seed == recipe.seed:
                 jobs[-1].create(recipe.device)
+    if recipe.budgets:
+        _check_budgets(recipe, jobs)
     return sorted(jobs, key=lambda job: specification.depth(job.spec))
+
+
+def _check_budgets(recipe: Recipe, jobs: Sequence[Job]) -> None:
+    """Raise UsageError where models that differ in nothing else have several budgets."""
+    first: dict[str, Job] = {}
+    for job in jobs:
+        other = first.setdefault(registry.describe(job.create(recipe.device)), job)
+        one, two = recipe.budget_of(other.name), recipe.budget_of(job.name)
+        if one != two:
+            raise UsageError(
+                f"{other.name} and {job.name} are one model but for their budgets, {one} and {two}: a mixture could "
+                "not tell them apart. Give one of them another seed."
+            )
 
 
 def _draws(spec: str) -> bool:

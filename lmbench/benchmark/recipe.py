@@ -297,14 +297,6 @@ class Recipe:
                 Budget.parse(budget)
             except UsageError as error:
                 raise UsageError(f"budgets.{name}: {error}") from None
-        given: dict[str, str] = {}
-        for name, spec in self.named:
-            budget = self.budgets.get(name, self.budget)
-            if given.setdefault(spec, budget) != budget:
-                raise UsageError(
-                    f"{name} is the same model as one before it, {spec}, but for its budget, {budget} and "
-                    f"{given[spec]}: a mixture could not tell them apart. Give one of them another seed."
-                )
         return dict(self.budgets)
 
     def _check_models(self) -> None:

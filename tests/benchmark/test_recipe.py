@@ -63,7 +63,6 @@ def test_models_may_be_one_text() -> None:
         ({"corpus": 3}, "corpus must be a text"),
         ({"budgets": {"unifrom": "5m"}}, "a budget of its own, called 'unifrom'. Did you mean 'uniform'"),
         ({"budgets": {"uniform": "soon"}}, r"budgets\.uniform: 'soon' is not a budget"),
-        ({"models": ("a=gpt", "b=gpt"), "budgets": {"b": "9s"}}, "b is the same model as .* but for its budget, 9s"),
         ({"budgets": {"uniform": 5}}, r"budgets\.uniform must be a text"),
         ({"budgets": "5m"}, "budgets must be a table"),
     ],

@@ -337,6 +337,11 @@ def test_a_model_may_have_a_budget_of_its_own(tmp_path: Path, corpus: Corpus) ->
         run(grown, tmp_path, corpus, resume=True, budgets={"long": "8steps", "more": "3steps"})
 
 
+def test_one_model_has_one_budget(tmp_path: Path, corpus: Corpus) -> None:
+    with pytest.raises(UsageError, match="long and rnn:seed=1 are one model but for their budgets, 9s and 5steps"):
+        run("long=rnn,rnn:seed=1,long+uniform", tmp_path, corpus, budgets={"long": "9s"})
+
+
 def test_a_part_that_is_lost_is_not_trained_for_another_budget(tmp_path: Path, corpus: Corpus) -> None:
     long, budgets = "long=rnn:hidden=4:batch_size=2:sequence_length=5:device=cpu", {"long": "7steps"}
     run(long, tmp_path, corpus, budgets=budgets)
