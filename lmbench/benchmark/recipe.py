@@ -225,13 +225,16 @@ class Recipe:
         """
         other = dataclasses.replace(self, **{"published": {}, "budgets": {}, **settings})
         same = dict(set(self.named) & set(other.named))
-        if "budgets" not in settings and other.budget == self.budget:
-            budgets = {name: budget for name, budget in self.budgets.items() if name in same}
-            other = dataclasses.replace(other, budgets=budgets)
-        if "published" in settings or any(getattr(self, key) != getattr(other, key) for key in MEASURED_ON):
-            return other
-        published = {name: figure for name, figure in self.published.items() if name in same}
-        return dataclasses.replace(other, published=published)
+        kept = {
+            "published": all(getattr(self, key) == getattr(other, key) for key in MEASURED_ON),
+            "budgets": other.budget == self.budget,
+        }
+        of_same = {
+            field: {name: value for name, value in getattr(self, field).items() if name in same}
+            for field, stays in kept.items()
+            if stays and field not in settings
+        }
+        return dataclasses.replace(other, **of_same)  # type: ignore[arg-type]
 
     def differences(self, other: Recipe) -> list[str]:
         """One ``field: here, there`` for each field in which the two differ."""
@@ -258,15 +261,21 @@ class Recipe:
         """Name and specification of each model, the same where it was given no name of its own."""
         return specification.named(self.models)
 
+    def _check_table(self, field: str, example: str, noun: str) -> None:
+        """Raise UsageError where what ``field`` says of models is no table, or tells of a model that is not here."""
+        table, names = getattr(self, field), [name for name, _ in self.named]
+        if not isinstance(table, Mapping):
+            raise UsageError(f"{field} must be a table {example}, not {table!r}.")
+        for name in table:
+            if name not in names:
+                raise unknown_name(f"model in this recipe, though it has {noun}, called", name, names)
+
     def _read_published(self) -> dict[str, Published]:
         """The published figures, from tables where a file gave them. Raises UsageError for what is none."""
-        if not isinstance(self.published, Mapping):
-            raise UsageError(f"published must be a table for each model, [published.NAME], not {self.published!r}.")
-        names, keys = [name for name, _ in self.named], [field.name for field in dataclasses.fields(Published)]
+        self._check_table("published", "for each model, [published.NAME]", "a published figure")
+        keys = [field.name for field in dataclasses.fields(Published)]
         read: dict[str, Published] = {}
         for name, given in self.published.items():
-            if name not in names:
-                raise unknown_name("model in this recipe, though it has a published figure, called", name, names)
             if isinstance(given, Mapping):
                 for key in given:
                     if key not in keys:
@@ -285,12 +294,8 @@ class Recipe:
     def _read_budgets(self) -> dict[str, str]:
         """The budgets of single models. Raises UsageError for one that cannot be, or that of a model not here."""
         Budget.parse(self.budget)
-        if not isinstance(self.budgets, Mapping):
-            raise UsageError(f'budgets must be a table, such as [budgets] and lstm = "5m", not {self.budgets!r}.')
-        names = [name for name, _ in self.named]
+        self._check_table("budgets", 'such as [budgets] and lstm = "5m"', "a budget of its own")
         for name, budget in self.budgets.items():
-            if name not in names:
-                raise unknown_name("model in this recipe, though it has a budget of its own, called", name, names)
             if not isinstance(budget, str):
                 raise UsageError(f'budgets.{name} must be a text such as "5m", not {budget!r}.')
             try:

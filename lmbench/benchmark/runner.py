@@ -212,7 +212,7 @@ class _Run:
         model = self._new(job)
         if isinstance(model, Composed):
             self._lend(model, job)
-        budget, directory = Budget.parse(self._terms(job)[0]), self.folder.model(job.folder)
+        budget, directory = Budget.parse(self.plan.recipe.budget_of(job.name)), self.folder.model(job.folder)
         report = model.fit(self.plan.train(job), self.plan.data.valid, budget, self.journal, Checkpoints(directory))
         self._name_steps(report)
         return model, report.to_dict()
@@ -263,9 +263,10 @@ class _Run:
                 composed.take(number, model, FitReport.from_dict(facts["report"]), self.folder.model(job.folder))
                 self.journal.note(f"part {number + 1} is {result.label} of this run, read and not trained again")
             elif self._terms(job) != self._terms(whole):
+                own = self.plan.recipe.budget_of(job.name)
                 raise ModelError(
-                    f"its part {result.label} was trained for {self._terms(job)[0]}, a budget of its own, and cannot "
-                    f"be read from {self.folder.model(job.folder)} now. Restore it, or begin anew with another --out."
+                    f"its part {result.label} was trained for {own}, a budget of its own, and cannot be read from "
+                    f"{self.folder.model(job.folder)} now. Restore it, or begin anew with another --out."
                 )
 
     def _same(self, job: Job, part: LanguageModel) -> bool:
